@@ -1,0 +1,3 @@
+//! Random number generator: Part 3, clause 16.
+
+pub(crate) mod get_random;

