@@ -1,4 +1,4 @@
-//! Localities: from which part of the platform a command comes (TPM Library Part 1, PTP 5.2).
+//! Localities: from which part of the platform a command comes (TPM Library Part 1, and the PTP).
 
 use std::fmt;
 

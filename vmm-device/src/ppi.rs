@@ -11,7 +11,7 @@
 //! whoever plays the firmware's part looks for one. Under OVMF that is OVMF; with direct kernel
 //! boot it is the VMM, through [`Ppi::pending`] and [`Ppi::finish`].
 //!
-//! Operation values: TCG PC Client Physical Presence Interface Specification 1.30, table 1.
+//! Operation values: TCG PC Client Physical Presence Interface Specification 1.30.
 
 use crate::{
     BufferError, Error, SnapshotError, TPM_BASE,

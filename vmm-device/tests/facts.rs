@@ -1,5 +1,5 @@
 //! QEMU's register values after reset, as a table, read as guests read them: by 1, 2, 4 and, for
-//! CRB, 8 bytes. The table is what `-device tpm-tis` and `-device tpm-crb` show over qtest.
+//! CRB, 8 bytes. The values are those that QEMU's `tpm-tis` and `tpm-crb` set at reset.
 
 use vmm_device::{
     Polled, RegisterModel, TPM_BASE,

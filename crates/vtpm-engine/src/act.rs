@@ -1,6 +1,7 @@
 //! Authenticated countdown timers (Part 1, clause 41 of revision 1.59).
 
 use crate::tpm::{Policy, Tpm};
+use crate::wire::{Handle, Rc};
 
 /// One timer.
 #[derive(Clone, Debug, Default)]
@@ -34,5 +35,11 @@ impl Tpm {
             act.remaining = act.remaining.saturating_sub(seconds);
             act.signaled |= act.remaining == 0;
         }
+    }
+
+    /// A timer; `TPM_RC_VALUE` for the first handle when this TPM does not have it.
+    pub(crate) fn act_mut(&mut self, handle: Handle) -> Result<&mut Act, Rc> {
+        let number = usize::from(handle.act().ok_or(Rc::VALUE.handle(1))?);
+        self.clear.acts.get_mut(number).ok_or(Rc::VALUE.handle(1))
     }
 }

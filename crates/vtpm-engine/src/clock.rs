@@ -1,7 +1,7 @@
 //! Time and Clock (Part 1, clause 36).
 
 use crate::tpm::Tpm;
-use crate::wire::{ClockInfo, TimeInfo};
+use crate::wire::{ClockInfo, Rc, Reader, TimeInfo, Unmarshal};
 
 /// `TPM_PT_CLOCK_UPDATE`: at most so many milliseconds of Clock are lost by a non-orderly
 /// shutdown. The specification allows up to 2^22.
@@ -55,6 +55,37 @@ impl Clock {
             .saturating_add(i128::from(self.remainder));
         self.remainder = i64::try_from(scaled.rem_euclid(1_000_000)).unwrap_or(0);
         u64::try_from(scaled.div_euclid(1_000_000)).unwrap_or(elapsed)
+    }
+}
+
+/// `TPM_CLOCK_ADJUST`: coarse, medium or fine steps, slower or faster.
+#[doc(alias = "TPM_CLOCK_ADJUST")]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClockAdjust(i8);
+
+impl Unmarshal for ClockAdjust {
+    fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
+        match reader.get()? {
+            step @ -3..=3 => Ok(Self(step)),
+            _ => Err(Rc::VALUE),
+        }
+    }
+}
+
+impl Clock {
+    /// Changes the rate by a step, within the 15 % that the specification allows.
+    pub(crate) fn adjust_rate(&mut self, adjust: ClockAdjust) {
+        const LIMIT_PPM: i32 = 150_000;
+        let step = match adjust.0 {
+            -3 => -10_000,
+            -2 => -1_000,
+            -1 => -100,
+            1 => 100,
+            2 => 1_000,
+            3 => 10_000,
+            _ => 0,
+        };
+        self.rate_ppm = self.rate_ppm.saturating_add(step).clamp(-LIMIT_PPM, LIMIT_PPM);
     }
 }
 

@@ -101,6 +101,9 @@ impl Tpm {
         if started == (code == Cc::STARTUP) {
             return Err(Rc::INITIALIZE);
         }
+        if self.clear.read_only && row.flags.nv && !is_allowed_in_read_only_mode(code) {
+            return Err(Rc::READ_ONLY);
+        }
         Ok(row)
     }
 
@@ -120,6 +123,12 @@ impl Tpm {
         }
         Ok((handles, count))
     }
+}
+
+/// Commands that may change NV even in read-only mode: to leave it, and to end the session with
+/// the TPM (Part 1 of revision 1.83, on read-only mode).
+fn is_allowed_in_read_only_mode(code: Cc) -> bool {
+    matches!(code, Cc::READ_ONLY_CONTROL | Cc::SHUTDOWN | Cc::DICTIONARY_ATTACK_LOCK_RESET)
 }
 
 fn write_response(tag: Tag, reply: &Reply, sessions: &[u8], response: &mut Vec<u8>) {

@@ -37,9 +37,12 @@ impl Tpm {
     pub(crate) fn check_loaded(&self, handle: Handle, position: usize) -> Result<(), Rc> {
         let missing = Err(Rc::reference_handle(position));
         match handle.kind() {
-            Some(HandleType::Permanent) => {
-                Hierarchy::of(handle).map_or(Ok(()), |hierarchy| self.check_enabled(hierarchy))
-            }
+            Some(HandleType::Permanent) => match handle.act() {
+                Some(act) if usize::from(act) >= self.clear.acts.len() => Err(Rc::VALUE),
+                _ => {
+                    Hierarchy::of(handle).map_or(Ok(()), |hierarchy| self.check_enabled(hierarchy))
+                }
+            },
             Some(HandleType::Transient) => self.objects.get(handle).map_or(missing, |_| Ok(())),
             Some(HandleType::Persistent) => self.check_persistent(handle),
             Some(HandleType::HmacSession | HandleType::PolicySession) => {
@@ -150,7 +153,11 @@ impl Tpm {
         match handle.kind() {
             Some(HandleType::Permanent) => handle != Handle::LOCKOUT,
             Some(HandleType::Transient | HandleType::Persistent) => {
-                self.object(handle).is_ok_and(|object| object.public.has(ObjectAttributes::NO_DA))
+                // A sequence is exempt.
+                matches!(self.objects.get(handle), Some(Slot::Sequence(_)))
+                    || self
+                        .object(handle)
+                        .is_ok_and(|object| object.public.has(ObjectAttributes::NO_DA))
             }
             Some(HandleType::Nv) => {
                 self.nv.index(handle).is_some_and(|index| index.has(NvAttributes::NO_DA))

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::tpm::{Policy, Tpm};
-use crate::wire::{Auth, Handle, Rc};
+use crate::wire::{Auth, Handle, NvAttributes, NvType, Rc};
 
 /// Size of a seed and of a proof in bytes.
 pub(crate) const SEED_SIZE: usize = 64;
@@ -117,5 +117,80 @@ impl Tpm {
     /// value of a hierarchy.
     pub(crate) fn context_integrity_hash(&self) -> crate::crypto::hash::HashAlg {
         crate::crypto::hash::HashAlg::Sha512
+    }
+
+    /// Flushes the loaded objects of a hierarchy.
+    pub(crate) fn flush_objects_of(&mut self, hierarchy: Hierarchy) {
+        self.objects.retain(|object| object.is_none_or(|object| object.hierarchy != hierarchy));
+    }
+
+    /// Deletes the persistent objects of a hierarchy, and the NV indices that go with it: those of
+    /// the platform with the platform's, all others with the owner's.
+    fn delete_nv_of(&mut self, hierarchy: Hierarchy) {
+        self.nv.objects.retain(|_, object| object.hierarchy != hierarchy);
+        let platform = match hierarchy {
+            Hierarchy::Platform => true,
+            Hierarchy::Owner => false,
+            Hierarchy::Endorsement | Hierarchy::Null => return,
+        };
+        let mut max_counter = self.nv.max_counter;
+        self.nv.indices.retain(|_, index| {
+            let goes = index.has(NvAttributes::PLATFORM_CREATE) == platform;
+            if goes && index.kind() == NvType::Counter && index.has(NvAttributes::WRITTEN) {
+                max_counter = max_counter.max(index.number());
+            }
+            !goes
+        });
+        self.nv.max_counter = max_counter;
+    }
+
+    /// `TPM2_ChangePPS`.
+    pub(crate) fn change_platform_seed(&mut self) {
+        let root = Root { seed: self.fresh_seed(), proof: self.fresh_seed() };
+        self.permanent.hierarchies.platform = root;
+        self.clear.platform_policy = None;
+        self.permanent.pcr_policies.fill(None);
+        self.flush_objects_of(Hierarchy::Platform);
+        self.delete_nv_of(Hierarchy::Platform);
+        self.persist();
+    }
+
+    /// `TPM2_ChangeEPS`.
+    pub(crate) fn change_endorsement_seed(&mut self) {
+        let root = Root { seed: self.fresh_seed(), proof: self.fresh_seed() };
+        self.permanent.hierarchies.endorsement = root;
+        self.permanent.hierarchies.endorsement_auth = HierarchyAuth::default();
+        self.clear.endorsement_enabled = true;
+        self.flush_objects_of(Hierarchy::Endorsement);
+        self.delete_nv_of(Hierarchy::Endorsement);
+        self.persist();
+    }
+
+    /// `TPM2_Clear`: the endorsement seed stays, its proof does not.
+    pub(crate) fn clear_owner(&mut self) {
+        let owner = Root { seed: self.fresh_seed(), proof: self.fresh_seed() };
+        let endorsement_proof = self.fresh_seed();
+        let hierarchies = &mut self.permanent.hierarchies;
+        hierarchies.owner = owner;
+        hierarchies.endorsement.proof = endorsement_proof;
+        hierarchies.owner_auth = HierarchyAuth::default();
+        hierarchies.endorsement_auth = HierarchyAuth::default();
+        hierarchies.lockout_auth = HierarchyAuth::default();
+        self.clear.storage_enabled = true;
+        self.clear.endorsement_enabled = true;
+        for hierarchy in [Hierarchy::Owner, Hierarchy::Endorsement] {
+            self.flush_objects_of(hierarchy);
+            self.delete_nv_of(hierarchy);
+        }
+        self.permanent.lockout = crate::lockout::Lockout::new();
+        self.clock.clock = 0;
+        self.clock.safe = true;
+        self.permanent.reset_count = 0;
+        self.reset.restart_count = 0;
+        self.reset.clear_count = 0;
+        self.permanent.audit.counter = 0;
+        self.clear.pcr_auths.fill(Auth::empty());
+        self.note_pcr_change(0);
+        self.persist();
     }
 }

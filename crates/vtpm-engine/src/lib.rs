@@ -23,12 +23,14 @@
     )
 )]
 
+mod policy;
 mod act;
 mod audit;
 mod clock;
 mod commands;
 pub mod crypto;
 mod dispatch;
+mod drtm;
 mod entity;
 mod error;
 mod hierarchy;

@@ -23,6 +23,11 @@ pub(crate) struct PcrAttributes {
     pub(crate) auth_group: u8,
 }
 
+/// The PCR of the static root of trust for measurement in hardware.
+pub(crate) const HCRTM_PCR: u32 = 0;
+/// The PCR of the dynamic root of trust for measurement.
+pub(crate) const DRTM_PCR: u32 = 17;
+
 /// Number of PCR groups with a policy.
 pub(crate) const POLICY_GROUPS: usize = 1;
 /// Number of PCR groups with an authorization value.
@@ -195,10 +200,12 @@ impl Tpm {
         attributes(pcr).reset.any(LocalityAttributes::of(self.locality))
     }
 
-    /// Extends a PCR in one bank.
+    /// Extends a PCR in one bank, if it is allocated there.
     pub(crate) fn extend_pcr(&mut self, pcr: u32, alg: HashAlg, digest: &[u8]) {
-        if let Some(bank) = self.pcrs.bank_mut(alg) {
+        let bank = self.pcrs.bank_mut(alg);
+        if let Some(bank) = bank.filter(|bank| bank.allocated.has(pcr)) {
             bank.extend(pcr, digest);
+            self.note_pcr_change(pcr);
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Algorithms {
 }
 
 /// Every algorithm that the engine has, in the order of identifiers.
-pub(crate) const ALL_ALGORITHMS: [Alg; 32] = [
+pub(crate) const ALL_ALGORITHMS: [Alg; 33] = [
     Alg::RSA,
     Alg::SHA1,
     Alg::HMAC,
@@ -40,6 +40,7 @@ pub(crate) const ALL_ALGORITHMS: [Alg; 32] = [
     Alg::ECSCHNORR,
     Alg::ECMQV,
     Alg::KDF1_SP800_56A,
+    Alg::KDF2,
     Alg::KDF1_SP800_108,
     Alg::ECC,
     Alg::SYMCIPHER,

@@ -127,7 +127,8 @@ fn new_permanent(profile: &Profile, drbg: &mut Drbg) -> Permanent {
         pcr_policies: vec![None; POLICY_GROUPS],
         pp_commands: Vec::new(),
         audit: AuditSettings {
-            alg: HashAlg::Sha256,
+            // As the hash of contexts and proofs.
+            alg: HashAlg::Sha512,
             counter: 0,
             commands: vec![Cc::SET_COMMAND_CODE_AUDIT_STATUS],
         },
@@ -166,6 +167,7 @@ impl Tpm {
             locality: 0,
             permanent,
             platform_enabled: true,
+            started_orderly: true,
             clock,
             nv: Nv::default(),
             drtm: None,
@@ -219,6 +221,7 @@ impl Tpm {
             _ => self.reset_state(),
         }
         self.platform_enabled = true;
+        self.started_orderly = orderly.is_some();
         self.clock.safe &= orderly.is_some();
         self.start_lockout(orderly.is_some());
         self.start_nv(orderly.is_some(), resume);

@@ -133,6 +133,8 @@ pub struct Tpm {
     pub(crate) clear: ClearState,
     /// `phEnable`: set at every start, not kept by anything.
     pub(crate) platform_enabled: bool,
+    /// The last start followed an orderly shutdown.
+    pub(crate) started_orderly: bool,
     pub(crate) clock: Clock,
     pub(crate) pcrs: Pcrs,
     pub(crate) nv: Nv,

@@ -98,8 +98,12 @@ fn reopen(sim: &Sim, source: &Vault, remembered: u64) -> (Store, Model) {
     (opened.store, model)
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_life_with_any_crashes_follows_the_model(acts in acts()) {

@@ -25,7 +25,7 @@ pub struct TpmDevice {
 impl Aml for TpmDevice {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         let hid = Name::new("_HID".into(), &"MSFT0101");
-        // ACPI 6.1.10 wants UTF-16.
+        // ACPI wants UTF-16 here.
         let utf16 = "TPM 2.0 Device\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let description = Name::new("_STR".into(), &BufferData::new(utf16));
         let uid = Name::new("_UID".into(), &1u8);

@@ -34,7 +34,7 @@ pub struct LogArea {
     pub size: u32,
 }
 
-/// Length of the table: TCG ACPI Specification 1.4, table 7, with log area.
+/// Length of the table: TCG ACPI Specification, with log area.
 const LENGTH: u32 = 76;
 /// Revision of that table.
 const REVISION: u8 = 4;

@@ -1,6 +1,5 @@
 //! `_DSM` of the TPM: physical presence (TCG PC Client Physical Presence Interface Specification
-//! 1.30, clause 2) and memory clearing (TCG Platform Reset Attack Mitigation Specification 1.10,
-//! clause 6).
+//! 1.30) and memory clearing (TCG Platform Reset Attack Mitigation Specification).
 //!
 //! The methods only move values between their arguments and the shared area of [`crate::ppi`].
 

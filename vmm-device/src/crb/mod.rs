@@ -1,4 +1,4 @@
-//! The CRB interface of TCG PC Client PTP 1.05, clauses 6.1 and 6.6, behaving as QEMU's `tpm-crb`
+//! The CRB interface of TCG PC Client Platform TPM Profile (PTP) 1.05, behaving as QEMU's `tpm-crb`
 //! does: one locality, whose registers and data buffer take a page.
 //!
 //! # States
@@ -41,7 +41,7 @@ use crate::{
     access::{Piece, pieces},
 };
 
-/// Header of every command and response: tag, length, code (TPM Library Part 1, 16.2).
+/// Header of every command and response: tag, length, code (TPM Library Part 1).
 const HEADER: usize = 10;
 
 /// Parts of the device that a VMM chooses.

@@ -1,4 +1,4 @@
-//! Registers and bits of the CRB interface, in the order of PTP table 33.
+//! Registers and bits of the CRB interface, in the order of their offsets (PTP, CRB interface).
 
 /// Size of the region: one locality.
 pub const SIZE: u64 = 0x1000;

@@ -1,4 +1,4 @@
-//! Kinds of events (PFP 1.05, table 27).
+//! Kinds of events (TCG PC Client Platform Firmware Profile).
 
 /// An event's type. Values that are not named here can be held too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -46,7 +46,7 @@ impl EventType {
     pub const EFI_HANDOFF_TABLES: Self = Self(0x8000_0009);
 }
 
-/// Event data of [`EventType::EVENT_TAG`]: `TCG_PCClientTaggedEvent` (PFP 1.05, clause 10.4.2.1).
+/// Event data of [`EventType::EVENT_TAG`]: `TCG_PCClientTaggedEvent` of the same profile.
 /// Linux's EFI stub and systemd-stub use such events for initrd and load options.
 pub fn tagged_event(id: u32, data: &[u8]) -> Vec<u8> {
     let mut event = Vec::with_capacity(data.len().saturating_add(8));

@@ -1,6 +1,6 @@
 //! The TCG crypto-agile event log: what was measured into which PCR, in the order in which it was.
 //!
-//! Follows the TCG PC Client Platform Firmware Profile (PFP) 1.05, clauses 10.2 and 10.4.
+//! Follows the TCG PC Client Platform Firmware Profile (PFP) 1.05.
 //!
 //! ```text
 //!   caller --measure(pcr, type, data)--> EventLog --appends--> log area (LAML, LASA)

@@ -1,4 +1,4 @@
-//! The TIS (FIFO) interface of TCG PC Client PTP 1.05, clauses 6.1 to 6.5, behaving as QEMU's
+//! The TIS (FIFO) interface of TCG PC Client Platform TPM Profile (PTP) 1.05, behaving as QEMU's
 //! `tpm-tis` does.
 //!
 //! # States of a locality
@@ -32,6 +32,8 @@
 //!
 //! A switch waits for a running command, which is asked to cancel.
 
+mod exchange;
+mod launch;
 mod port;
 pub mod spec;
 mod state;
@@ -44,18 +46,15 @@ use std::ops::Range;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use self::port::{Port, State};
 pub use self::state::TisState;
+use self::{
+    exchange::FAILURE,
+    port::{Port, State},
+};
 use crate::{
     Action, Bytes, Error, Events, Locality, NoEvents, RegisterModel, Trigger,
     access::{Piece, pieces},
 };
-
-/// Header of every command and response: tag, length, code (TPM Library Part 1, 16.2).
-const HEADER: usize = 10;
-
-/// The answer that says "TPM_RC_FAILURE": tag without sessions, length 10, code 0x101.
-const FAILURE: [u8; HEADER] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 1];
 
 /// Parts of the device that a VMM chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,27 +250,6 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         }
     }
 
-    /// `STS` of the active locality.
-    ///
-    /// Byte-wide readers take the burst count's low byte for all of it, so that a multiple of 256
-    /// would look like "none": they get at most 0xFF.
-    fn status(&self, locality: Locality, narrow: bool) -> u32 {
-        let free = match self.port(locality).state {
-            State::Completion { drained: false } => self.buffer.len().saturating_sub(self.read),
-            State::Completion { drained: true } => {
-                self.config.buffer_size.saturating_sub(self.read)
-            }
-            _ => self.config.buffer_size.saturating_sub(self.buffer.len()),
-        };
-        let limit = if narrow { 0xFF } else { 0xFFFF };
-        let burst = u32::try_from(free).unwrap_or(limit).min(limit);
-        let self_test = if self.self_test_done { spec::STS_SELF_TEST_DONE } else { 0 };
-        spec::STS_FAMILY_TPM2
-            | (burst << spec::STS_BURST_SHIFT)
-            | self_test
-            | self.port(locality).state.status_bits()
-    }
-
     fn write_piece(&mut self, piece: &Piece, data: &[u8]) -> Action {
         let Some(locality) = Locality::of_offset(piece.word) else {
             return Action::None;
@@ -312,136 +290,6 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         }
     }
 
-    /// The PTP allows one of the bits in a write. Of several, cancel comes first, then
-    /// resetEstablishment; commandReady, go and responseRetry work only alone, as in QEMU.
-    fn write_status(&mut self, locality: Locality, value: u32) -> Action {
-        let state = self.port(locality).state;
-        if value & spec::STS_CANCEL != 0 && state == State::Execution {
-            return self.cancel();
-        }
-        if value & spec::STS_RESET_ESTABLISHMENT != 0 && locality >= Locality::THREE {
-            self.established = false;
-            return Action::ResetEstablished { locality };
-        }
-        match value & (spec::STS_COMMAND_READY | spec::STS_GO | spec::STS_RESPONSE_RETRY) {
-            spec::STS_COMMAND_READY => self.command_ready(locality),
-            spec::STS_GO if state == (State::Reception { whole: true }) => {
-                self.port_mut(locality).state = State::Execution;
-                self.events.command_started(locality, self.buffer.len());
-                Action::Execute { locality, command: Bytes::from(self.buffer.as_slice()) }
-            }
-            spec::STS_RESPONSE_RETRY if matches!(state, State::Completion { .. }) => {
-                self.port_mut(locality).state = State::Completion { drained: false };
-                self.read = 0;
-                Action::None
-            }
-            _ => Action::None,
-        }
-    }
-
-    fn command_ready(&mut self, locality: Locality) -> Action {
-        match self.port(locality).state {
-            State::Ready => Action::None,
-            State::Idle | State::Reception { .. } | State::Completion { .. } => {
-                self.become_ready(locality);
-                Action::None
-            }
-            State::Execution => {
-                self.aborting = true;
-                self.cancel()
-            }
-        }
-    }
-
-    /// Asks the running command to end early; again if asked again, as it may have been too early.
-    fn cancel(&mut self) -> Action {
-        self.cancelled = true;
-        self.events.cancel_requested();
-        Action::Cancel
-    }
-
-    fn become_ready(&mut self, locality: Locality) {
-        self.clear_buffer();
-        self.port_mut(locality).state = State::Ready;
-        self.raise(locality, spec::INT_COMMAND_READY);
-    }
-
-    fn write_fifo(&mut self, locality: Locality, bytes: &[u8]) {
-        if self.port(locality).state == State::Ready {
-            self.port_mut(locality).state = State::Reception { whole: false };
-            // stsValid goes from 0 to 1. Linux's interrupt probe relies on some interrupt coming
-            // within a millisecond of sending a command.
-            self.raise(locality, spec::INT_STS_VALID);
-        }
-        for byte in bytes {
-            if self.port(locality).state != (State::Reception { whole: false }) {
-                return;
-            }
-            self.buffer.push(*byte);
-            let whole = is_whole(&self.buffer, self.config.buffer_size);
-            self.port_mut(locality).state = State::Reception { whole };
-        }
-    }
-
-    fn read_fifo(&mut self, locality: Locality) -> u8 {
-        if self.active != Some(locality)
-            || self.port(locality).state != (State::Completion { drained: false })
-        {
-            return spec::NO_DATA;
-        }
-        let byte = self.buffer.get(self.read).copied().unwrap_or(spec::NO_DATA);
-        self.read = self.read.saturating_add(1);
-        if self.read >= self.buffer.len() {
-            self.port_mut(locality).state = State::Completion { drained: true };
-        }
-        byte
-    }
-
-    /// Locality 4's registers for the dynamic launch (PTP 5.4 and 6.5.3). `None` where the
-    /// ordinary rules apply.
-    fn write_hash(&mut self, piece: &Piece, data: &[u8]) -> Option<Action> {
-        let register = piece.word & 0xFFF;
-        match register {
-            spec::HASH_START => Some(self.hash_start()),
-            spec::HASH_END => Some(self.hash_end()),
-            _ if !self.hashing => None,
-            // The value that is written to another register is lost: it would end the sequence
-            // halfway, which the hardware never does.
-            _ if !is_fifo(register) => Some(Action::None),
-            _ => Some(Action::HashData(Bytes::from(piece.bytes(data)))),
-        }
-    }
-
-    /// Begins a dynamic launch, as a write to `HASH_START` at locality 4 does. Also for a VMM that
-    /// makes the launch itself and keeps locality 4 closed to the guest.
-    ///
-    /// Returns [`Action::None`], and changes nothing, while a lower locality is active or a command
-    /// runs: the launching software has to release the TPM first.
-    pub fn hash_start(&mut self) -> Action {
-        if self.running().is_some() || self.active.is_some_and(|l| l != Locality::FOUR) {
-            return Action::None;
-        }
-        self.activate(Locality::FOUR);
-        self.clear_buffer();
-        self.port_mut(Locality::FOUR).state = State::Idle;
-        self.hashing = true;
-        self.established = true;
-        Action::HashStart
-    }
-
-    /// Ends a dynamic launch and releases locality 4, as a write to `HASH_END` does.
-    ///
-    /// Returns [`Action::None`] if none has begun.
-    pub fn hash_end(&mut self) -> Action {
-        if !self.hashing {
-            return Action::None;
-        }
-        self.hashing = false;
-        // No command can be running, so nothing has to be cancelled.
-        let _: Action = self.release(Locality::FOUR);
-        Action::HashEnd
-    }
-
     fn raise(&mut self, locality: Locality, causes: u32) {
         let port = self.port_mut(locality);
         let enabled = causes & port.int_enable;
@@ -465,39 +313,6 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         self.line = asserted;
         if self.trigger.set_level(asserted).is_err() {
             self.events.interrupt_failed();
-        }
-    }
-
-    /// Puts `response` into the FIFO of the locality whose command ran.
-    fn finish(&mut self, response: &[u8]) -> Result<(), Error> {
-        let locality = self.running().ok_or(Error::NoCommand)?;
-        let fits = (HEADER..=self.config.buffer_size).contains(&response.len());
-        let response = if fits { response } else { &FAILURE };
-        self.events.command_finished(locality, response.len());
-        self.clear_buffer();
-        self.cancelled = false;
-        if std::mem::take(&mut self.aborting) {
-            self.become_ready(locality);
-        } else {
-            self.buffer.extend_from_slice(response);
-            self.port_mut(locality).state = State::Completion { drained: false };
-        }
-        match self.next.take() {
-            Some(next) if next != locality => self.activate(next),
-            Some(next) => {
-                self.activate(next);
-                self.raise_completion(locality);
-            }
-            None => self.raise_completion(locality),
-        }
-        Ok(())
-    }
-
-    /// A response is both "data available" and, in QEMU, "status valid": guests that enabled only
-    /// the latter wait for it although the bit has been set since the command's first byte.
-    fn raise_completion(&mut self, locality: Locality) {
-        if matches!(self.port(locality).state, State::Completion { .. }) {
-            self.raise(locality, spec::INT_DATA_AVAILABLE | spec::INT_STS_VALID);
         }
     }
 }
@@ -566,12 +381,4 @@ impl<T: Trigger, E: Events> RegisterModel for Tis<T, E> {
 
 fn is_fifo(register: u64) -> bool {
     register == spec::DATA_FIFO || (spec::XDATA_FIFO..spec::XDATA_FIFO_END).contains(&register)
-}
-
-/// Whether a command is complete: as long as its header says, or as long as the buffer. A length
-/// that is too small or too large is the engine's to refuse.
-fn is_whole(command: &[u8], limit: usize) -> bool {
-    let announced = command.get(2..6).and_then(|field| field.first_chunk());
-    let announced = announced.map(|field| u32::from_be_bytes(*field) as usize);
-    command.len() >= limit || announced.is_some_and(|length| command.len() >= length)
 }

@@ -1,4 +1,4 @@
-//! Registers and bits of the TIS (FIFO) interface, in the order of PTP table 18.
+//! Registers and bits of the TIS interface (the FIFO interface of the PTP), by offset.
 //!
 //! Offsets are from the start of a locality's 4 KiB page.
 

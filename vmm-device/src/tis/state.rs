@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Tis, TisConfig, is_whole,
+    Tis, TisConfig,
+    exchange::{HEADER, is_whole},
     port::{Port, State},
     spec,
 };
@@ -237,7 +238,7 @@ impl<T: Trigger, E: Events> Tis<T, E> {
                 rule(whole && self.read == 0, "an incomplete command runs")?;
             }
             Some(State::Completion { drained }) => {
-                rule(length >= super::HEADER, "a response shorter than its header")?;
+                rule(length >= HEADER, "a response shorter than its header")?;
                 rule(self.read <= length, "more was read than there is")?;
                 rule(drained == (self.read == length), "a response's read position")?;
             }

@@ -1,4 +1,4 @@
-//! The ACCESS register: which locality is active (PTP 6.5.2.4).
+//! The ACCESS register: which locality is active.
 
 use super::{Tis, port::State, spec};
 use crate::{Action, Events, Locality, Trigger};

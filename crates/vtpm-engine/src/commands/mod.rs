@@ -8,11 +8,21 @@
 //! A handler gets an [`Authorized`], which only the session code can make, so it cannot run
 //! without its checks. State lives in the subsystems; logic that two commands share lives there.
 
+pub(crate) mod duplication;
+pub(crate) mod nv;
+pub(crate) mod session;
+pub(crate) mod act;
+pub(crate) mod clock;
+pub(crate) mod pcr;
+pub(crate) mod capability;
 pub(crate) mod hierarchy;
+pub(crate) mod lockout;
+pub(crate) mod management;
 pub(crate) mod object;
 pub(crate) mod random;
 pub(crate) mod startup;
 pub(crate) mod table;
+pub(crate) mod testing;
 
 use crate::entity::Role;
 use crate::session::authorize::Authorized;

@@ -4,7 +4,7 @@ use super::{Flags, Request, Respond, Row};
 use crate::entity::Role;
 use crate::wire::Cc;
 
-use super::{hierarchy, object, random, startup};
+use super::{act, capability, clock, duplication, hierarchy, lockout, management, nv, object, pcr, random, session, startup, testing};
 
 /// A row: code, module, roles of the handles, flags.
 macro_rules! rows {
@@ -40,11 +40,68 @@ const NO_FLAGS: Flags = Flags {
 /// The commands.
 #[rustfmt::skip] // one line a command
 pub(crate) static ROWS: &[Row] = rows! {
+    NV_UNDEFINE_SPACE_SPECIAL nv::nv_undefine_space_special [Admin User] { nv presence }
+    HIERARCHY_CONTROL hierarchy::hierarchy_control [User] { nv extensive presence }
+    NV_UNDEFINE_SPACE nv::nv_undefine_space [User] { nv presence }
+    CHANGE_EPS hierarchy::change_eps [User] { nv extensive presence }
+    CHANGE_PPS hierarchy::change_pps [User] { nv extensive presence }
+    CLEAR hierarchy::clear [User] { nv extensive presence }
+    CLEAR_CONTROL hierarchy::clear_control [User] { nv presence }
+    CLOCK_SET clock::clock_set [User] { nv presence }
     HIERARCHY_CHANGE_AUTH hierarchy::hierarchy_change_auth [User] { nv presence }
+    NV_DEFINE_SPACE nv::nv_define_space [User] { nv presence }
+    PCR_ALLOCATE pcr::pcr_allocate [User] { nv presence }
+    PCR_SET_AUTH_POLICY pcr::pcr_set_auth_policy [User] { nv presence }
+    PP_COMMANDS management::pp_commands [User] { nv presence_always }
+    SET_PRIMARY_POLICY hierarchy::set_primary_policy [User] { nv presence }
+    CLOCK_RATE_ADJUST clock::clock_rate_adjust [User] { presence }
+    CREATE_PRIMARY hierarchy::create_primary [User] { presence }
+    NV_GLOBAL_WRITE_LOCK nv::nv_global_write_lock [User] { nv presence }
+    NV_INCREMENT nv::nv_increment [User] { nv }
+    NV_SET_BITS nv::nv_set_bits [User] { nv }
+    NV_EXTEND nv::nv_extend [User] { nv }
+    NV_WRITE nv::nv_write [User] { nv }
+    NV_WRITE_LOCK nv::nv_write_lock [User] { nv }
+    DICTIONARY_ATTACK_LOCK_RESET lockout::dictionary_attack_lock_reset [User] { nv }
+    DICTIONARY_ATTACK_PARAMETERS lockout::dictionary_attack_parameters [User] { nv }
+    NV_CHANGE_AUTH nv::nv_change_auth [Admin] { nv }
+    PCR_EVENT pcr::pcr_event [User] { nv }
+    PCR_RESET pcr::pcr_reset [User] { nv }
+    SET_ALGORITHM_SET management::set_algorithm_set [User] { nv presence }
+    INCREMENTAL_SELF_TEST testing::incremental_self_test [] { nv }
+    SELF_TEST testing::self_test [] { nv }
     STARTUP startup::startup [] { no_sessions }
     SHUTDOWN startup::shutdown [] { nv }
+    STIR_RANDOM random::stir_random [] { nv }
+    ACTIVATE_CREDENTIAL object::activate_credential [Admin User] {}
+    DUPLICATE duplication::duplicate [Dup] {}
+    NV_READ nv::nv_read [User] {}
+    NV_READ_LOCK nv::nv_read_lock [User] { nv }
+    OBJECT_CHANGE_AUTH object::object_change_auth [Admin] {}
+    REWRAP duplication::rewrap [User] {}
+    CREATE object::create [User] {}
+    IMPORT duplication::import [User] {}
+    LOAD object::load [User] {}
+    UNSEAL object::unseal [User] {}
+    LOAD_EXTERNAL object::load_external [] {}
+    MAKE_CREDENTIAL object::make_credential [] {}
+    NV_READ_PUBLIC nv::nv_read_public [] {}
     READ_PUBLIC object::read_public [] {}
+    START_AUTH_SESSION session::start_auth_session [] {}
+    GET_CAPABILITY capability::get_capability [] {}
     GET_RANDOM random::get_random [] {}
+    GET_TEST_RESULT testing::get_test_result [] {}
+    PCR_READ pcr::pcr_read [] {}
+    POLICY_RESTART session::policy_restart [] {}
+    READ_CLOCK clock::read_clock [] {}
+    PCR_EXTEND pcr::pcr_extend [User] { nv }
+    PCR_SET_AUTH_VALUE pcr::pcr_set_auth_value [User] { nv }
+    CREATE_LOADED object::create_loaded [User] { presence }
+    ACT_SET_TIMEOUT act::act_set_timeout [User] {}
+    NV_DEFINE_SPACE_2 nv::nv_define_space_2 [User] { nv presence }
+    NV_READ_PUBLIC_2 nv::nv_read_public_2 [] {}
+    SET_CAPABILITY capability::set_capability [User] { nv }
+    READ_ONLY_CONTROL hierarchy::read_only_control [User] { nv }
 };
 
 #[cfg(test)]

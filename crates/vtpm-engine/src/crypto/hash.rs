@@ -242,6 +242,9 @@ impl Hasher {
     /// Continues a saved hash; `None` when `saved` is no state of this algorithm.
     #[must_use]
     pub fn restore(alg: HashAlg, saved: &[u8]) -> Option<Self> {
+        if !has_plausible_count(alg, saved) {
+            return None;
+        }
         Some(Self(match alg {
             HashAlg::Sha1 => State::Sha1(deserialize(saved)?),
             HashAlg::Sha256 => State::Sha256(deserialize(saved)?),
@@ -270,6 +273,19 @@ pub fn hash(alg: HashAlg, parts: &[&[u8]]) -> Digest {
     hasher.finish()
 }
 
+/// Whether the number of blocks in a saved state is below 2^48, which no message reaches. Counting
+/// on from a forged one could overflow.
+fn has_plausible_count(alg: HashAlg, saved: &[u8]) -> bool {
+    // The counter follows the chaining value, the least significant byte first.
+    let counter = match alg {
+        HashAlg::Sha1 => saved.get(20..28),
+        HashAlg::Sha256 => saved.get(32..40),
+        HashAlg::Sha384 | HashAlg::Sha512 => saved.get(64..80),
+        HashAlg::Sha3_256 | HashAlg::Sha3_384 | HashAlg::Sha3_512 => Some(&[][..]),
+    };
+    counter.is_some_and(|counter| counter.iter().skip(6).all(|byte| *byte == 0))
+}
+
 fn deserialize<T: SerializableState>(saved: &[u8]) -> Option<T> {
     let state = SerializedState::<T>::try_from(saved).ok()?;
     T::deserialize(&state).ok()
@@ -277,7 +293,8 @@ fn deserialize<T: SerializableState>(saved: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_util::{hex, pattern, to_hex};
+    use super::super::Rng;
+    use super::super::test_util::{TestRng, hex, pattern, to_hex};
     use super::*;
 
     /// Digests of nothing, of "abc" (FIPS 180-4 and 202) and of [`pattern`], the last from Python's
@@ -399,6 +416,45 @@ mod tests {
             let mut damaged = saved;
             damaged.iter_mut().for_each(|byte| *byte = 0xff);
             assert!(Hasher::restore(alg, &damaged).is_none(), "{alg:?}");
+        }
+    }
+
+    #[test]
+    fn forged_states_are_refused_or_hash_on() {
+        let mut rng = TestRng(1);
+        let mut refused = 0;
+        for alg in HashAlg::ALL {
+            let mut hasher = Hasher::new(alg);
+            hasher.update(&pattern(200));
+            let saved = hasher.save();
+            for at in 0..saved.len() {
+                for _ in 0..8 {
+                    let mut forged = saved.clone();
+                    rng.fill(&mut forged[at..][..1]);
+                    match Hasher::restore(alg, &forged) {
+                        None => refused += 1,
+                        Some(mut hasher) => {
+                            hasher.update(&pattern(300));
+                            assert_eq!(hasher.finish().len(), alg.digest_size());
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 100, "{refused} were refused");
+    }
+
+    #[test]
+    fn counts_of_blocks_that_could_overflow_are_refused() {
+        for (alg, place) in [(HashAlg::Sha1, 20), (HashAlg::Sha256, 32), (HashAlg::Sha512, 64)] {
+            let mut hasher = Hasher::new(alg);
+            hasher.update(&vec![0; alg.block_size() * 3]);
+            let mut saved = hasher.save();
+            assert_eq!(saved[place], 3);
+            saved[place + 5] = 0xff;
+            assert!(Hasher::restore(alg, &saved).is_some());
+            saved[place + 6] = 1;
+            assert!(Hasher::restore(alg, &saved).is_none());
         }
     }
 

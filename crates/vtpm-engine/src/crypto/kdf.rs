@@ -78,6 +78,21 @@ pub fn mgf1(alg: HashAlg, seed: &[u8], len: usize) -> Zeroizing<Vec<u8>> {
     mask
 }
 
+/// KDF2 (ISO/IEC 18033-2, 6.2.3; TPM 2.0 Part 1, C.8): `len` bytes from a secret. It is [`mgf1`]
+/// with a counter that starts at one.
+#[doc(alias = "KDF2")]
+#[must_use]
+pub fn kdf2(alg: HashAlg, z: &[u8], len: usize) -> Zeroizing<Vec<u8>> {
+    let mut seeded = Hasher::new(alg);
+    seeded.update(z);
+    let bits = u32::try_from(len.saturating_mul(8)).unwrap_or(u32::MAX);
+    expand(bits, |counter| {
+        let mut hasher = seeded.clone();
+        hasher.update(&counter.to_be_bytes());
+        hasher.finish()
+    })
+}
+
 /// The zero that ends a label, unless the label brings its own.
 fn terminator(label: &[u8]) -> &'static [u8] {
     if label.last() == Some(&0) { &[] } else { &[0] }
@@ -103,7 +118,7 @@ fn expand(bits: u32, mut block: impl FnMut(u32) -> Digest) -> Zeroizing<Vec<u8>>
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_util::to_hex;
+    use super::super::test_util::{hex, to_hex};
     use super::*;
 
     /// Bits, KDFa and KDFe, from the KBKDFHMAC and ConcatKDFHash of Python's cryptography.
@@ -270,5 +285,19 @@ mod tests {
             assert_eq!(to_hex(&mgf1(alg, b"seed", 7)), mask[..14]);
         }
         assert!(mgf1(HashAlg::Sha512, b"seed", 0).is_empty());
+    }
+
+    #[test]
+    fn kdf2_gives_the_published_mask() {
+        let seed = hex(
+            "032e45326fa859a72ec235acff929b15d1372e30b207255f0611b8f785d764374152e0ac009e509e7ba3\
+             0cd2f1778e113b64e135cf4e2292c75efe5288edfda4",
+        );
+        let expected = "10a2403db42a8743cb989de86e668d168cbe6046e23ff26f741e87949a3bba1311ac179f\
+             819a3d18412e9eb45668f2923c087c1299005f8d5fd42ca257bc93e8fee0c5a0d2a8aa70185401fbbd99\
+             379ec76c663e9a29d0b70f3fe261a59cdc24875a60b4aacb1319fa11c3365a8b79a44669f26fba933d01\
+             2db213d7e3b16349";
+        assert_eq!(to_hex(&kdf2(HashAlg::Sha256, &seed, 128)), expected);
+        assert_eq!(to_hex(&kdf2(HashAlg::Sha256, &seed, 5)), expected[..10]);
     }
 }

@@ -1,10 +1,10 @@
 //! Arithmetic on secret numbers whose time depends only on their lengths.
 //!
-//! The library's safe interface offers constant time for whole operations (an RSA private operation,
-//! a point multiplication), not for the few steps around them: the parameters of an RSA key out of
-//! one prime, and a signature's sum over a curve's order. Those are here. Numbers are slices of
-//! 64-bit limbs, the least significant first; operands of one operation have the same length unless
-//! it says otherwise.
+//! The library's safe interface offers constant time for whole operations (an RSA private
+//! operation, a point multiplication), not for the few steps around them: the parameters of an RSA
+//! key out of one prime, and a signature's sum over a curve's order. Those are here. Numbers are
+//! slices of 64-bit limbs, the least significant first; operands of one operation have the same
+//! length unless it says otherwise.
 
 use core::hint::black_box;
 

@@ -14,8 +14,8 @@
 //! are big-endian byte strings: leading zeros are accepted, results are padded to the size of the
 //! field, the order or the modulus.
 //!
-//! Architecture Invariant: whatever is random comes from an [`Rng`] that the caller passes, so a run
-//! of the engine can be replayed. There are two exceptions, both inside AWS-LC and both without
+//! Architecture Invariant: whatever is random comes from an [`Rng`] that the caller passes, so a
+//! run of the engine can be replayed. There are two exceptions, both inside AWS-LC and both without
 //! influence on a key: the nonce of an ECDSA signature and the blinding of RSA. A constant-time
 //! signature in a reviewed library is worth more than the replay of a nonce.
 

@@ -1,4 +1,20 @@
 //! NV storage: indices and persistent objects (Part 1, clauses 37 and 31.5).
+//!
+//! ```text
+//!   NV_DefineSpace -> defined -> written -> read, locked ... -> NV_UndefineSpace
+//!                        ^          |
+//!                        +----------+  a start clears WRITTEN: TPMA_NV_CLEAR_STCLEAR, ORDERLY
+//! ```
+//!
+//! `access` says who may read and write and does the writing, `define` makes and deletes indices,
+//! `space` counts bytes, `start` is what reset, restart, resume and shutdown do.
+
+mod access;
+mod define;
+mod space;
+mod start;
+
+pub(crate) use start::MAX_ORDERLY_COUNT;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +30,8 @@ pub(crate) struct NvIndex {
     pub(crate) auth: Auth,
     /// The current contents, `dataSize` bytes; numbers are big-endian.
     pub(crate) data: Vec<u8>,
-    /// For an orderly index, whether `data` was kept by the last orderly shutdown or by a write
-    /// that had to be durable; what a non-orderly start goes back to.
+    /// For an orderly index, the contents at the last orderly shutdown or at a write that had to
+    /// be durable: what a non-orderly start goes back to. Absent when it was not written then.
     pub(crate) stored: Option<Vec<u8>>,
 }
 
@@ -120,10 +136,4 @@ impl Tpm {
             }
         }
     }
-
-    /// Brings NV to the state of a start.
-    pub(crate) fn start_nv(&mut self, _orderly: bool, _resume: bool) {}
-
-    /// Keeps the contents of orderly indices.
-    pub(crate) fn store_orderly_nv(&mut self) {}
 }

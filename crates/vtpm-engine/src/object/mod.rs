@@ -1,7 +1,14 @@
 //! Objects and sequences: what is loaded, and where (Part 1, clauses 26 to 28).
 
 pub(crate) mod commit;
+pub(crate) mod create;
+pub(crate) mod derive;
+pub(crate) mod key;
+pub(crate) mod load;
+pub(crate) mod protect;
+pub(crate) mod secret;
 pub(crate) mod sequence;
+pub(crate) mod template;
 
 use std::sync::{Arc, OnceLock};
 

@@ -7,7 +7,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{PolicyBinding, Session, crypt};
+use super::{BoundValue, PolicyBinding, Session, crypt};
 use crate::commands::Row;
 use crate::crypto::hash::{self, HashAlg, Hasher};
 use crate::crypto::hmac::hmac;
@@ -15,8 +15,11 @@ use crate::entity::{Access, Role};
 use crate::tpm::Tpm;
 use crate::wire::{
     Auth, Cc, Handle, HandleInterface, HandleType, LocalityAttributes, Marshal, Name, Nonce,
-    NvAttributes, Rc, Reader, Secret, SessionAttributes, ShAuthSession,
+    NvAttributes, Rc, Reader, SessionAttributes, ShAuthSession,
 };
+
+/// `TPM_PT_CONTEXT_GAP_MAX`: how far the sequence numbers of two saved sessions may be apart.
+pub(crate) const CONTEXT_GAP_MAX: u32 = 0xffff;
 
 /// At most so many sessions can stand in a command.
 const MAX_SESSIONS: usize = 3;
@@ -32,6 +35,9 @@ pub(crate) struct Entry {
     pub(crate) entity: Option<Handle>,
     /// The entity's authorization value is part of the HMAC key.
     pub(crate) include_auth: bool,
+    /// The authorization value of a transient entity: a sequence is gone when the response is
+    /// authorized, but its value still counts.
+    transient_auth: Auth,
 }
 
 impl Entry {
@@ -54,6 +60,8 @@ pub(crate) struct Authorized {
     pub(crate) encrypt: Option<usize>,
     /// cpHash values that the audits need.
     pub(crate) cp_hashes: Vec<(HashAlg, hash::Digest)>,
+    /// Hash of the command audit digest, when the command is audited.
+    pub(crate) audit: Option<HashAlg>,
     _checked: Checked,
 }
 
@@ -116,6 +124,7 @@ impl Tpm {
             decrypt: None,
             encrypt: None,
             cp_hashes: Vec::new(),
+            audit: None,
             _checked: Checked(()),
         };
         match area {
@@ -137,6 +146,7 @@ impl Tpm {
         if self.is_audited(request.row.code) {
             let alg = self.permanent.audit.alg;
             self.remember_cp_hash(request, &mut authorized, alg);
+            authorized.audit = Some(alg);
         }
         Ok(authorized)
     }
@@ -306,6 +316,9 @@ impl Tpm {
             Some(session) => !self.is_bound_to(session, entity),
         };
         let auth_used = entry.include_auth;
+        if entity.is(HandleType::Transient) {
+            entry.transient_auth = self.auth_value(entity);
+        }
         if auth_used && !self.is_da_exempt(entity) {
             self.check_locked_out(entity == Handle::LOCKOUT)?;
         }
@@ -338,14 +351,14 @@ impl Tpm {
     }
 
     /// Name and authorization value of an entity: what a session is bound to.
-    pub(crate) fn bound_value(&self, entity: Handle) -> Secret<{ 66 + 64 }> {
+    pub(crate) fn bound_value(&self, entity: Handle) -> BoundValue {
         let mut value = Zeroizing::new(self.name(entity).to_vec());
         value.extend_from_slice(&self.auth_value(entity));
-        Secret::from_slice(&value)
+        BoundValue::from_slice(&value)
     }
 
     fn is_bound_to(&self, session: &Session, entity: Handle) -> bool {
-        session.bound.as_ref().is_some_and(|bound| bound.value == self.bound_value(entity))
+        session.bound.as_ref().is_some_and(|bound| *bound == self.bound_value(entity))
     }
 
     fn check_password(
@@ -404,12 +417,23 @@ impl Tpm {
     /// The key of an entry's HMAC: the session key, then the authorization value if it counts.
     pub(crate) fn hmac_key(&self, entry: &Entry, session: &Session) -> Zeroizing<Vec<u8>> {
         let mut key = Zeroizing::new(session.key.to_vec());
-        if entry.include_auth
-            && let Some(entity) = entry.entity
-        {
-            key.extend_from_slice(&self.auth_value(entity));
+        if entry.include_auth {
+            key.extend_from_slice(&self.entry_auth(entry));
         }
         key
+    }
+
+    /// The authorization value of the entity that an entry authorizes; empty without one.
+    pub(crate) fn entry_auth(&self, entry: &Entry) -> Auth {
+        match entry.entity {
+            Some(entity)
+                if entity.is(HandleType::Transient) && self.objects.get(entity).is_none() =>
+            {
+                entry.transient_auth.clone()
+            }
+            Some(entity) => self.auth_value(entity),
+            None => Auth::empty(),
+        }
     }
 
     /// The nonces of separate decrypt and encrypt sessions, which go into the HMAC of the first
@@ -539,7 +563,7 @@ impl Tpm {
         let Some(position) = authorized.decrypt else { return Ok(()) };
         let entry = authorized.entries.get(position).ok_or(Rc::FAILURE)?;
         let session = self.sessions.get(entry.handle).ok_or(Rc::FAILURE)?;
-        let extra = entry.entity.map(|entity| self.auth_value(entity)).unwrap_or_default();
+        let extra = self.entry_auth(entry);
         let number = position as u32 + 1;
         let (size, rest) =
             parameters.split_first_chunk_mut::<2>().ok_or(Rc::INSUFFICIENT.session(number))?;
@@ -558,6 +582,7 @@ fn parse_entry(reader: &mut Reader<'_>) -> Result<Entry, Rc> {
         auth: reader.get()?,
         entity: None,
         include_auth: false,
+        transient_auth: Auth::empty(),
     })
 }
 

@@ -21,8 +21,9 @@ pub(crate) fn transform(
     key.extend_from_slice(extra);
     match session.symmetric {
         SymDef::Null => Err(Rc::SYMMETRIC),
-        SymDef::Xor(hash) => {
-            sym::xor_obfuscate(hash, &key, newer, older, data);
+        // The mask comes from the session's hash, whatever hash the definition names.
+        SymDef::Xor(_) => {
+            sym::xor_obfuscate(session.hash, &key, newer, older, data);
             Ok(())
         }
         SymDef::Aes(aes) => transform_aes(session, aes, &key, (newer, older), encrypt, data),

@@ -87,16 +87,8 @@ impl PolicyState {
     }
 }
 
-/// The entity that a session is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bound {
-    /// Name and authorization value at the time of binding.
-    pub(crate) value: Secret<{ 66 + 64 }>,
-    /// The entity is subject to dictionary-attack protection.
-    pub(crate) da: bool,
-    /// The entity is `TPM_RH_LOCKOUT`.
-    pub(crate) lockout: bool,
-}
+/// Name and authorization value, at the time of binding, of the entity that a session is bound to.
+pub(crate) type BoundValue = Secret<{ 66 + 64 }>;
 
 /// A session.
 #[derive(Clone, Debug)]
@@ -107,11 +99,12 @@ pub(crate) struct Session {
     pub(crate) nonce_tpm: Nonce,
     pub(crate) key: SessionKey,
     /// What an HMAC session is bound to.
-    pub(crate) bound: Option<Bound>,
-    /// A session bound to a protected entity stays so when it becomes an audit session, although
-    /// the binding itself ends.
+    pub(crate) bound: Option<BoundValue>,
+    /// The session key depends on the authorization value of an entity that is subject to
+    /// dictionary-attack protection. Stays when the binding ends, because the session becomes an
+    /// audit session, and stands in policy sessions too, which are never bound.
     pub(crate) bound_da: bool,
-    /// As `bound_da`, for `TPM_RH_LOCKOUT`.
+    /// That entity is `TPM_RH_LOCKOUT`.
     pub(crate) bound_lockout: bool,
     /// The audit digest, once the session was used for audit.
     pub(crate) audit: Option<Digest>,

@@ -41,7 +41,7 @@ impl Tpm {
         let Some(position) = authorized.encrypt else { return Ok(()) };
         let entry = authorized.entries.get(position).ok_or(Rc::FAILURE)?;
         let session = self.sessions.get(entry.handle).ok_or(Rc::FAILURE)?;
-        let extra = entry.entity.map(|entity| self.auth_value(entity)).unwrap_or_default();
+        let extra = self.entry_auth(entry);
         let (size, rest) = parameters.split_first_chunk_mut::<2>().ok_or(Rc::FAILURE)?;
         let size = usize::from(u16::from_be_bytes(*size));
         let data = rest.get_mut(..size).ok_or(Rc::FAILURE)?;
@@ -113,12 +113,12 @@ impl Tpm {
     }
 
     fn audit_command(&mut self, authorized: &Authorized, parameters: &[u8]) {
-        if !self.is_audited(authorized.code) {
+        let alg = self.permanent.audit.alg;
+        // The command that changed the algorithm is not audited itself: the digest starts anew
+        // with the next one.
+        if authorized.audit != Some(alg) {
             return;
         }
-        let alg = self.permanent.audit.alg;
-        // The command that changed the algorithm is not audited itself: its cpHash is in the
-        // earlier algorithm, and the digest starts anew.
         let Some(cp_hash) = authorized.cp_hash(alg) else { return };
         if self.reset.command_audit_digest.is_empty() {
             self.reset.command_audit_digest = Digest::from(vec![0; alg.digest_size()]);

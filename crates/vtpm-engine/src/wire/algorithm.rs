@@ -404,7 +404,7 @@ impl Unmarshal for KeyExchange {
 #[doc(alias = "TPMT_KDF_SCHEME")]
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct KdfScheme {
-    /// `MGF1`, `KDF1_SP800_56A` or `KDF1_SP800_108`.
+    /// `MGF1`, `KDF1_SP800_56A`, `KDF2` or `KDF1_SP800_108`.
     pub kdf: Alg,
     /// The hash.
     pub hash: HashAlg,
@@ -413,7 +413,7 @@ pub struct KdfScheme {
 fn unmarshal_kdf(reader: &mut Reader<'_>) -> Result<Option<Alg>, Rc> {
     match reader.get::<Alg>()? {
         Alg::NULL => Ok(None),
-        alg @ (Alg::MGF1 | Alg::KDF1_SP800_56A | Alg::KDF1_SP800_108)
+        alg @ (Alg::MGF1 | Alg::KDF1_SP800_56A | Alg::KDF2 | Alg::KDF1_SP800_108)
             if reader.algorithms().has(alg) =>
         {
             Ok(Some(alg))

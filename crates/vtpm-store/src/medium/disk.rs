@@ -105,6 +105,9 @@ impl Drop for DiskLock {
     fn drop(&mut self) {
         // A name that stays behind misleads nobody: it is read only while somebody has the lock.
         let _ = self.file.set_len(0);
+        // Closing is not enough: a child that was forked meanwhile shares the open file, and the
+        // lock with it, until it runs its own program.
+        let _ = self.file.unlock();
     }
 }
 

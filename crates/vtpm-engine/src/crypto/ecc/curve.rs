@@ -140,6 +140,21 @@ impl Curve {
         limbs::to_be(&self.reduced(number), self.bytes())
     }
 
+    /// A number of any length modulo the field's prime, padded: a coordinate. Not in constant time.
+    ///
+    /// # Errors
+    /// [`Error::Library`] only.
+    pub fn reduce_coordinate(self, number: &[u8]) -> Result<Vec<u8>, Error> {
+        let group = self.group()?;
+        let mut context = BigNumContext::new()?;
+        let (mut p, mut a, mut b) = (BigNum::new()?, BigNum::new()?, BigNum::new()?);
+        group.components_gfp(&mut p, &mut a, &mut b, &mut context)?;
+        let mut remainder = BigNum::new()?;
+        let number = BigNum::from_slice(number)?;
+        remainder.nnmod(&number, &p, &mut context)?;
+        self.padded(&remainder)
+    }
+
     /// `a * b + c` modulo n, for numbers of any length.
     #[must_use]
     pub fn mul_add_scalars(self, a: &[u8], b: &[u8], c: &[u8]) -> Zeroizing<Vec<u8>> {

@@ -237,8 +237,8 @@ pub(super) const SCHNORR: [(HashAlg, &str, &str); 3] = [
     ),
 ];
 
-/// MQV on P-256: our static and ephemeral scalars; x and y of their static point, of their ephemeral
-/// point and of the result.
+/// MQV on P-256: our static and ephemeral scalars; x and y of their static point, of their
+/// ephemeral point and of the result.
 pub(super) const MQV: [&str; 8] = [
     "aa58b21b01d6b8a99c1a5856962dbac36c758a79dc0a77c2e013ce2c39ecdc8a",
     "8405ae6de3ebde2abffb2531d437a163a31dc42a109c7369b66b93258c7e1d67",

@@ -1,7 +1,8 @@
 //! The paddings of RFC 8017 over the raw operations: RSASSA-PKCS1-v1_5, RSASSA-PSS, RSAES-OAEP and
 //! RSAES-PKCS1-v1_5, with the choices that TPM 2.0 Part 1, annex B makes.
 //!
-//! Taking off a padding of encryption runs in constant time up to the question whether it was right.
+//! Taking off a padding of encryption runs in constant time up to the question whether it was
+//! right.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;

@@ -1,24 +1,29 @@
 //! What other programs made of the golden key of 2048 bits: Python's cryptography 48 over OpenSSL,
-//! or the openssl command where said. The message is "message", the label "DUPLICATE" with its zero.
+//! or the openssl command where said. The message is "message", the label "DUPLICATE" with its
+//! zero.
 
 use super::super::hash::HashAlg;
 
 /// The first prime of the golden key of 1024 bits.
-pub(super) const PRIME_1024: &str = "e4debc21d824bb383a6af5662979ee5674154da77c1f9613a6a4a96cf2c6cc9f3ae095b926f855d07ff535b9\
+pub(super) const PRIME_1024: &str = "\
+     e4debc21d824bb383a6af5662979ee5674154da77c1f9613a6a4a96cf2c6cc9f3ae095b926f855d07ff535b9\
      f1abb074393f9b9847a4f918ff486e378ecc4e55";
 
 /// The modulus of the golden key of 1024 bits.
-pub(super) const MODULUS_1024: &str = "d1fe032894043094e822a0af17006c255cc74cd270234dd685c42b9a2f2abe29c0c98a768bf52455699d660a\
+pub(super) const MODULUS_1024: &str = "\
+     d1fe032894043094e822a0af17006c255cc74cd270234dd685c42b9a2f2abe29c0c98a768bf52455699d660a\
      07e40925916d499158e69f58f2c775c24e5fa6bd0aa57b4a92c337b50b2ead0c1ceb38d862e9dbd0dca05885\
      eaf38bbdfd3cf4bf9919bd5dcfcf2c91e8077cee072a0c542cb55daf02d8428856ef251ec70c6175";
 
 /// The first prime of the golden key of 2048 bits.
-pub(super) const PRIME_2048: &str = "f93648c6cf01496e001145c1d94419d333ea13d6891f1792d962757f71245918da2063a30462a5f839968146\
+pub(super) const PRIME_2048: &str = "\
+     f93648c6cf01496e001145c1d94419d333ea13d6891f1792d962757f71245918da2063a30462a5f839968146\
      dff5b37bbe97156bdd2cef13879a5f74fe39af75ce64f3853c88828e0208dd5e793a28bd7ced3ee80db2367e\
      70a08cf6e9284b35cb1d181f53b474c96ac0d4bc907fd9d5892704c9a150e8022c037f05489a55cd";
 
 /// The modulus of the golden key of 2048 bits.
-pub(super) const MODULUS_2048: &str = "e33967ba70a6872b853003dec5f4b3e26e8dba1c7c53f59064046262b32cff06dd04559d38bf6b8f2bb1ef63\
+pub(super) const MODULUS_2048: &str = "\
+     e33967ba70a6872b853003dec5f4b3e26e8dba1c7c53f59064046262b32cff06dd04559d38bf6b8f2bb1ef63\
      c9fccc08a0972d7639da325bd8be80306b7f13d14f68e1153a46272cc3459905ec0e5e2f58637329887f6048\
      8041c4829c9b2505a6088a972af2c408cf48b06eb596d5d7cf992df0652e6d0f3c1cad625436702d4cea2ee6\
      82b1685db142fbdcc263b3e591f77ddc4840119787a513d61d0a796e676270a10e97da2067e6fed6c2f40071\
@@ -274,7 +279,8 @@ pub(super) const OAEP: [(HashAlg, &str); 5] = [
 ];
 
 /// RSAES-PKCS1-v1_5 of "secret".
-pub(super) const RSAES_SECRET: &str = "44f6fa61a8c15958101b6c728d71616366e1c8731a3cef26eb9e7acede2dbe61d23d652af6b08497cdc6e078\
+pub(super) const RSAES_SECRET: &str = "\
+     44f6fa61a8c15958101b6c728d71616366e1c8731a3cef26eb9e7acede2dbe61d23d652af6b08497cdc6e078\
      70cd0f1ed2a6cef083962910a128137c3600e1ab75a79ec1ae4bc558287eaa05d30db6e0f77bac5ddb5f6295\
      d891a0d5633c7543341e79a52e5b78062ac7b7d2c19bdf1e07a5beb0d5dd66f6fdcba5b7b5a442e1ff2e8445\
      bdba9071aede0b160fc16a698ad9e8cad67f26c6db0f27949d06c82aa2fdfda6d8f85aa2f337f6638cf24a25\
@@ -282,7 +288,8 @@ pub(super) const RSAES_SECRET: &str = "44f6fa61a8c15958101b6c728d71616366e1c8731
      139b9aeeba26a4463ae7c05668783b258207a8b2f11a8003e6594baacb6c3530b418f48e";
 
 /// RSAES-PKCS1-v1_5 of nothing.
-pub(super) const RSAES_EMPTY: &str = "e250fb4b3c7d61bd6ec4510abdc572833312a5c50da91efaeb3b7e47ccece9782c2477ecc8c3dc5277bf826c\
+pub(super) const RSAES_EMPTY: &str = "\
+     e250fb4b3c7d61bd6ec4510abdc572833312a5c50da91efaeb3b7e47ccece9782c2477ecc8c3dc5277bf826c\
      36ad227a38607257630b153263d80661a6422ce58af8d190bc868acd7503c72f9e2a6ac59a2a104a78e2912a\
      4be02e64559fa28a367787eb79860cf33f5856a45e15ecb9ce58749df43a0a479c3f421570fad437359a74d2\
      c6845cf8bf29219586425cddac8567d20981b90593ceead4b31b8d286400cee470549e01b1a6d3891cef90db\
@@ -290,7 +297,8 @@ pub(super) const RSAES_EMPTY: &str = "e250fb4b3c7d61bd6ec4510abdc572833312a5c50d
      6f4dd29ef43f4ce49abaeb121c7554546e64313c774c92b75f00e1a5dadabe9f36550050";
 
 /// RSAES-PKCS1-v1_5 of 245 times "x".
-pub(super) const RSAES_LONGEST: &str = "797064fc337aeef7705707ab22b3585103ae5fca3901bbc952133c9d9a4106e4ff35240fc85b6d3b98e146f3\
+pub(super) const RSAES_LONGEST: &str = "\
+     797064fc337aeef7705707ab22b3585103ae5fca3901bbc952133c9d9a4106e4ff35240fc85b6d3b98e146f3\
      cb98693de9820c7af9cec1511eb718c9f576bb24b1fb7db5f895275ff4810d51f0d1174c0d98229842160273\
      70238bfc42ed62c5387d75d241f094d604d63bdd7b8d1fefd6c8969186992cc8254b081f54a035591041c93d\
      0cc79e9ebcd7342159d9e198649c7df12ed2aef70247e8aad2073eb993b676ea2fcdd1fab3189f802bad83e6\
@@ -298,7 +306,8 @@ pub(super) const RSAES_LONGEST: &str = "797064fc337aeef7705707ab22b3585103ae5fca
      916828e112c7e767743e1f869767bc1a219d1213c774abf6dd45d2a603f54c375d8dbaca";
 
 /// 255 bytes 0x12 to the power of the exponent, computed in Python.
-pub(super) const RAW: &str = "23306c1bc6ee326c363034fd8b6ea4541f8fb6202e686ff81afe57c17964f9a6ef4e38ce8b784e55288cdedc\
+pub(super) const RAW: &str = "\
+     23306c1bc6ee326c363034fd8b6ea4541f8fb6202e686ff81afe57c17964f9a6ef4e38ce8b784e55288cdedc\
      e32994b54943787fdb9e75575a6d62ebd8c5e7382771685fcc58d11e25b2100179b8da42fa1276962e23ca0d\
      bd1e75fb3c8cf8bbfd7620c76dcc22cf73702506d74cba244b1c3e4d1b16c777da02d7c334fbc33e36b1cb84\
      d20d732df8b44cef88ae2b6fd6a2d797b4189fb3ee9fe575df8b63472e4b3d98aa5dac5e0eff8208cfa9b3d2\
@@ -306,16 +315,19 @@ pub(super) const RAW: &str = "23306c1bc6ee326c363034fd8b6ea4541f8fb6202e686ff81a
      6c386d0156e6e1d2e4f56138975c594558f3d567dd0e3d1c05996a692f49fae5ef72f567";
 
 /// RSASSA-PSS by the golden key of 1024 bits with SHA-512 and the longest salt, 62 bytes.
-pub(super) const PSS_1024_SHA512: &str = "601785b721db187dd194fe88434194eb48926cbbfbc72b700d69da2ecf5060f3ce47893e5acbed79ac1ac782\
+pub(super) const PSS_1024_SHA512: &str = "\
+     601785b721db187dd194fe88434194eb48926cbbfbc72b700d69da2ecf5060f3ce47893e5acbed79ac1ac782\
      46362ffb4d19a6d50139bd6bbe4bc2957b7f5809e60e1fc4ba7dc34e22d8088f7f38aac07a43fe57523922b9\
      150c0c0b1fad970b8f7c0089a100835edc9437a25455b4b67fcafa6fa853dc3dd3ddfb530e030527";
 
 /// A modulus of 1025 bits, whose encoded PSS messages are a byte shorter.
-pub(super) const ODD_MODULUS: &str = "012a5db36f2adcbe609b1816c40d88dc139bb2518e7dd08eba96639a32ef0ab4026ae6c3ce91e1280785e2d8\
+pub(super) const ODD_MODULUS: &str = "\
+     012a5db36f2adcbe609b1816c40d88dc139bb2518e7dd08eba96639a32ef0ab4026ae6c3ce91e1280785e2d8\
      db55e51cccefb4a80666a33ef0b4963ebd8c3eaa6725028da53bfc61349a4d75788b16d9af69b87f1a22080b\
      eecca683261cb72db9cd0552537892ca944f418dff9e3dc9ac9555eb1c48d07ba18690452c912da8db";
 
 /// RSASSA-PSS with SHA-256 under it.
-pub(super) const ODD_PSS: &str = "004831881caa529d9814ae9a4baeb7ab592828f40795efd50af9871f033782ee06119691740387ee462689b2\
+pub(super) const ODD_PSS: &str = "\
+     004831881caa529d9814ae9a4baeb7ab592828f40795efd50af9871f033782ee06119691740387ee462689b2\
      fc4dfe3776c482aedc2f7b53101e91bb57d142a3782950a7731156d3a353ff38926abfc3675d66b4d6338a26\
      64a47d44e6391001ad101087198e8dead7737d475e5a0a2f85eb1709d934fa3ce83a0fc99077c991a6";

@@ -1,0 +1,4 @@
+//! Dictionary-attack commands: Part 3, clause 25.
+
+pub(crate) mod dictionary_attack_lock_reset;
+pub(crate) mod dictionary_attack_parameters;
