@@ -23,6 +23,9 @@
     )
 )]
 
+mod state;
+mod attest;
+mod sign;
 mod policy;
 mod act;
 mod audit;

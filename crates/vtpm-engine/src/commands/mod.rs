@@ -8,6 +8,12 @@
 //! A handler gets an [`Authorized`], which only the session code can make, so it cannot run
 //! without its checks. State lives in the subsystems; logic that two commands share lives there.
 
+pub(crate) mod context;
+pub(crate) mod policy;
+pub(crate) mod attestation;
+pub(crate) mod audit;
+pub(crate) mod ephemeral;
+pub(crate) mod signature;
 pub(crate) mod duplication;
 pub(crate) mod nv;
 pub(crate) mod session;

@@ -4,7 +4,7 @@ use super::{Flags, Request, Respond, Row};
 use crate::entity::Role;
 use crate::wire::Cc;
 
-use super::{act, capability, clock, duplication, hierarchy, lockout, management, nv, object, pcr, random, session, startup, testing};
+use super::{act, attestation, audit, capability, clock, context, duplication, ephemeral, hierarchy, lockout, management, nv, object, pcr, policy, random, session, signature, startup, testing};
 
 /// A row: code, module, roles of the handles, flags.
 macro_rules! rows {
@@ -41,6 +41,7 @@ const NO_FLAGS: Flags = Flags {
 #[rustfmt::skip] // one line a command
 pub(crate) static ROWS: &[Row] = rows! {
     NV_UNDEFINE_SPACE_SPECIAL nv::nv_undefine_space_special [Admin User] { nv presence }
+    EVICT_CONTROL context::evict_control [User] { nv presence }
     HIERARCHY_CONTROL hierarchy::hierarchy_control [User] { nv extensive presence }
     NV_UNDEFINE_SPACE nv::nv_undefine_space [User] { nv presence }
     CHANGE_EPS hierarchy::change_eps [User] { nv extensive presence }
@@ -57,6 +58,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     CLOCK_RATE_ADJUST clock::clock_rate_adjust [User] { presence }
     CREATE_PRIMARY hierarchy::create_primary [User] { presence }
     NV_GLOBAL_WRITE_LOCK nv::nv_global_write_lock [User] { nv presence }
+    GET_COMMAND_AUDIT_DIGEST attestation::get_command_audit_digest [User User] { nv }
     NV_INCREMENT nv::nv_increment [User] { nv }
     NV_SET_BITS nv::nv_set_bits [User] { nv }
     NV_EXTEND nv::nv_extend [User] { nv }
@@ -68,36 +70,72 @@ pub(crate) static ROWS: &[Row] = rows! {
     PCR_EVENT pcr::pcr_event [User] { nv }
     PCR_RESET pcr::pcr_reset [User] { nv }
     SET_ALGORITHM_SET management::set_algorithm_set [User] { nv presence }
+    SET_COMMAND_CODE_AUDIT_STATUS audit::set_command_code_audit_status [User] { nv presence }
     INCREMENTAL_SELF_TEST testing::incremental_self_test [] { nv }
     SELF_TEST testing::self_test [] { nv }
     STARTUP startup::startup [] { no_sessions }
     SHUTDOWN startup::shutdown [] { nv }
     STIR_RANDOM random::stir_random [] { nv }
     ACTIVATE_CREDENTIAL object::activate_credential [Admin User] {}
+    CERTIFY attestation::certify [Admin User] {}
+    POLICY_NV policy::policy_nv [User] {}
+    CERTIFY_CREATION attestation::certify_creation [User] {}
     DUPLICATE duplication::duplicate [Dup] {}
+    GET_TIME attestation::get_time [User User] {}
+    GET_SESSION_AUDIT_DIGEST attestation::get_session_audit_digest [User User] {}
     NV_READ nv::nv_read [User] {}
     NV_READ_LOCK nv::nv_read_lock [User] { nv }
     OBJECT_CHANGE_AUTH object::object_change_auth [Admin] {}
+    POLICY_SECRET policy::policy_secret [User] {}
     REWRAP duplication::rewrap [User] {}
     CREATE object::create [User] {}
     IMPORT duplication::import [User] {}
     LOAD object::load [User] {}
+    QUOTE attestation::quote [User] {}
+    SIGN signature::sign [User] {}
     UNSEAL object::unseal [User] {}
+    POLICY_SIGNED policy::policy_signed [] {}
+    CONTEXT_LOAD context::context_load [] { no_sessions }
+    CONTEXT_SAVE context::context_save [] { no_sessions }
+    FLUSH_CONTEXT context::flush_context [] { no_sessions }
     LOAD_EXTERNAL object::load_external [] {}
     MAKE_CREDENTIAL object::make_credential [] {}
     NV_READ_PUBLIC nv::nv_read_public [] {}
+    POLICY_AUTHORIZE policy::policy_authorize [] {}
+    POLICY_AUTH_VALUE policy::policy_auth_value [] {}
+    POLICY_COMMAND_CODE policy::policy_command_code [] {}
+    POLICY_COUNTER_TIMER policy::policy_counter_timer [] {}
+    POLICY_CP_HASH policy::policy_cp_hash [] {}
+    POLICY_LOCALITY policy::policy_locality [] {}
+    POLICY_NAME_HASH policy::policy_name_hash [] {}
+    POLICY_OR policy::policy_or [] {}
+    POLICY_TICKET policy::policy_ticket [] {}
     READ_PUBLIC object::read_public [] {}
     START_AUTH_SESSION session::start_auth_session [] {}
+    VERIFY_SIGNATURE signature::verify_signature [] {}
     GET_CAPABILITY capability::get_capability [] {}
     GET_RANDOM random::get_random [] {}
     GET_TEST_RESULT testing::get_test_result [] {}
     PCR_READ pcr::pcr_read [] {}
+    POLICY_PCR policy::policy_pcr [] {}
     POLICY_RESTART session::policy_restart [] {}
     READ_CLOCK clock::read_clock [] {}
     PCR_EXTEND pcr::pcr_extend [User] { nv }
     PCR_SET_AUTH_VALUE pcr::pcr_set_auth_value [User] { nv }
+    NV_CERTIFY nv::nv_certify [User User] {}
+    POLICY_PHYSICAL_PRESENCE policy::policy_physical_presence [] {}
+    POLICY_DUPLICATION_SELECT policy::policy_duplication_select [] {}
+    POLICY_GET_DIGEST policy::policy_get_digest [] {}
+    COMMIT ephemeral::commit [User] {}
+    POLICY_PASSWORD policy::policy_password [] {}
+    EC_EPHEMERAL ephemeral::ec_ephemeral [] {}
+    POLICY_NV_WRITTEN policy::policy_nv_written [] {}
+    POLICY_TEMPLATE policy::policy_template [] {}
     CREATE_LOADED object::create_loaded [User] { presence }
+    POLICY_AUTHORIZE_NV policy::policy_authorize_nv [User] {}
+    CERTIFY_X509 attestation::certify_x509 [Admin User] {}
     ACT_SET_TIMEOUT act::act_set_timeout [User] {}
+    POLICY_PARAMETERS policy::policy_parameters [] {}
     NV_DEFINE_SPACE_2 nv::nv_define_space_2 [User] { nv presence }
     NV_READ_PUBLIC_2 nv::nv_read_public_2 [] {}
     SET_CAPABILITY capability::set_capability [User] { nv }

@@ -71,18 +71,6 @@ impl Tpm {
         }
         self.persist();
     }
-
-    /// Deletes the indices that the owner made, as `TPM2_Clear` does.
-    pub(crate) fn undefine_owner_nv(&mut self) {
-        let owned: Vec<Handle> = self
-            .nv
-            .indices
-            .iter()
-            .filter(|(_, index)| !index.has(NvAttributes::PLATFORM_CREATE))
-            .map(|(handle, _)| Handle(*handle))
-            .collect();
-        owned.into_iter().for_each(|handle| self.undefine_nv(handle));
-    }
 }
 
 /// Checks what depends on the kind of index: its size, and attributes that do not go with it.

@@ -24,7 +24,7 @@ use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, HandleInterface, NvAttributes, NvPublic, NvType, Rc};
 
 /// An NV index.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct NvIndex {
     pub(crate) public: NvPublic,
     pub(crate) auth: Auth,
@@ -33,6 +33,13 @@ pub(crate) struct NvIndex {
     /// For an orderly index, the contents at the last orderly shutdown or at a write that had to
     /// be durable: what a non-orderly start goes back to. Absent when it was not written then.
     pub(crate) stored: Option<Vec<u8>>,
+}
+
+/// Without contents: they may be secret.
+impl core::fmt::Debug for NvIndex {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NvIndex").field("public", &self.public).finish_non_exhaustive()
+    }
 }
 
 impl NvIndex {

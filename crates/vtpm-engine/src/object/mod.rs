@@ -10,6 +10,9 @@ pub(crate) mod secret;
 pub(crate) mod sequence;
 pub(crate) mod template;
 
+#[cfg(test)]
+pub(crate) mod samples;
+
 use std::sync::{Arc, OnceLock};
 
 use crate::hierarchy::Hierarchy;

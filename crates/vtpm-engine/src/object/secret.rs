@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::Object;
 use crate::crypto::ecc::EccPrivate;
 use crate::crypto::hash::HashAlg;
-use crate::crypto::{Error, kdf, sym};
+use crate::crypto::{Error, kdf};
 use crate::tpm::Tpm;
 use crate::wire::{
     EccPoint, EncryptedSecret, Marshal, ObjectAttributes, PublicParms, Rc, Reader, Scheme,
@@ -94,38 +94,6 @@ impl Tpm {
             }
             PublicParms::KeyedHash(_) | PublicParms::SymCipher(_) => Err(Rc::KEY),
         }
-    }
-
-    /// Decrypts the salt of a session: as [`Tpm::decrypt_secret`] with the label `SECRET`, and by
-    /// XOR obfuscation or AES-CFB when the key is a keyed hash or a symmetric one, for which the
-    /// caller's nonce is needed (Part 3, clause 11.1).
-    ///
-    /// # Errors
-    /// As [`Tpm::decrypt_secret`]; `TPM_RC_VALUE` when a salt under a symmetric key is longer than
-    /// the digest of the key's name algorithm.
-    pub(crate) fn decrypt_salt(
-        &self,
-        key: &Object,
-        nonce_caller: &[u8],
-        salt: &EncryptedSecret,
-    ) -> Result<Secret, Rc> {
-        if key.public.parms.is_asymmetric() {
-            return self.decrypt_secret(key, b"SECRET", salt);
-        }
-        let alg = key.public.name_alg.ok_or(Rc::KEY)?;
-        let sensitive = key.sensitive.as_ref().ok_or(Rc::KEY)?;
-        if salt.len() > alg.digest_size() {
-            return Err(Rc::VALUE);
-        }
-        let mut plain = Zeroizing::new(salt.to_vec());
-        if matches!(key.public.parms, PublicParms::SymCipher(_)) {
-            let mut iv = [0; sym::BLOCK_SIZE];
-            iv.iter_mut().zip(nonce_caller).for_each(|(to, from)| *to = *from);
-            sym::cfb_decrypt(&sensitive.composite, &iv, &mut plain).map_err(|_| Rc::KEY)?;
-        } else {
-            sym::xor_obfuscate(alg, &sensitive.composite, nonce_caller, &[], &mut plain);
-        }
-        Ok(plain)
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod authorize;
+pub(crate) mod context;
 pub(crate) mod crypt;
 pub(crate) mod respond;
 
@@ -148,7 +149,8 @@ impl Sessions {
         Self {
             slots: vec![SessionSlot::Free; usize::from(active)],
             loaded_max,
-            context_counter: 0,
+            // The first numbers are left out, as TPMs do that tell loaded sessions by them.
+            context_counter: u64::from(loaded_max),
             exclusive: None,
         }
     }
@@ -196,11 +198,10 @@ impl Sessions {
     }
 
     /// Puts a session into the first free place; `TPM_RC_SESSION_MEMORY` when too many are
-    /// loaded, `TPM_RC_SESSION_HANDLES` when too many are active.
+    /// loaded, `TPM_RC_SESSION_HANDLES` when too many are active, `TPM_RC_CONTEXT_GAP` when the
+    /// last room is needed for the oldest saved session.
     pub(crate) fn insert(&mut self, session: Session) -> Result<Handle, Rc> {
-        if self.loaded() >= usize::from(self.loaded_max) {
-            return Err(Rc::SESSION_MEMORY);
-        }
+        self.check_room(None)?;
         let free = self.slots.iter().position(|slot| matches!(slot, SessionSlot::Free));
         let position = free.ok_or(Rc::SESSION_HANDLES)?;
         let handle = Self::handle_at(position, session.is_policy());

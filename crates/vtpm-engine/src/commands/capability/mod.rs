@@ -1,5 +1,6 @@
 //! Capability commands: Part 3, clause 30.
 
 pub(crate) mod get_capability;
-mod properties;
+pub(crate) mod properties;
 pub(crate) mod set_capability;
+pub(crate) mod test_parms;

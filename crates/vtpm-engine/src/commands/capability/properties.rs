@@ -19,7 +19,7 @@ const VARIABLE: u32 = 0x200;
 pub(crate) const END: u32 = VARIABLE + 0x15;
 
 /// Most bytes of a saved object context: header, integrity value, and the largest object.
-const MAX_OBJECT_CONTEXT: u32 = 2 * 1024 + 512;
+pub(crate) const MAX_OBJECT_CONTEXT: u32 = 2 * 1024 + 512;
 /// Most bytes of a saved session context.
 const MAX_SESSION_CONTEXT: u32 = 1024;
 /// `TPM_PT_ORDERLY_COUNT`: how far an orderly counter may run ahead of what is stored.

@@ -87,3 +87,100 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let duplicate = tpm.sensitive_to_duplicate(&object, inner.as_ref(), outer.as_ref())?;
     Ok(Response { encryption_key_out, duplicate, out_sym_seed })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{FIXED, POLICY, ecc_signing, ecc_storage, hmac_key};
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{
+        Aes, Cc, Data, Digest, Handle, ObjectAttributes as Attr, Public, Rc, SymMode,
+    };
+
+    /// A key that can be duplicated under the policy.
+    fn movable() -> Public {
+        let mut template = hmac_key();
+        template.attributes = template.attributes.without(FIXED);
+        template.auth_policy = Digest::from_slice(&POLICY);
+        template
+    }
+
+    fn duplicate(
+        client: &mut Client,
+        object: Handle,
+        new_parent: Handle,
+        key: &[u8],
+        alg: Option<Aes>,
+    ) -> CommandBuilder {
+        let session = client.policy_for(Cc::DUPLICATE);
+        command(Cc::DUPLICATE)
+            .handle(object)
+            .handle(new_parent)
+            .session(session, &[], 0, &[])
+            .put(Data::from_slice(key))
+            .put(alg)
+    }
+
+    #[test]
+    fn an_object_that_is_fixed_stays() {
+        let mut client = Client::started();
+        let mut template = hmac_key();
+        template.auth_policy = Digest::from_slice(&POLICY);
+        let object = client.primary(Handle::OWNER, &template);
+        let duplicate = duplicate(&mut client, object, Handle::NULL, b"", None);
+        assert_eq!(client.rc(&duplicate), Rc::ATTRIBUTES.handle(1));
+    }
+
+    #[test]
+    fn the_new_parent_must_be_an_asymmetric_storage_key() {
+        let mut client = Client::started();
+        let object = client.primary(Handle::OWNER, &movable());
+        let signing = client.primary(Handle::OWNER, &ecc_signing());
+        for new_parent in [object, signing] {
+            let duplicate = duplicate(&mut client, object, new_parent, b"", None);
+            assert_eq!(client.rc(&duplicate), Rc::TYPE.handle(2));
+            client.tpm.sessions.drop_loaded();
+        }
+    }
+
+    #[test]
+    fn the_inner_key_must_fit_its_algorithm() {
+        let mut client = Client::started();
+        let object = client.primary(Handle::OWNER, &movable());
+        for (key, alg) in [(&[1; 16][..], None), (&[1; 15], Some(Aes::cfb(128)))] {
+            let duplicate = duplicate(&mut client, object, Handle::NULL, key, alg);
+            assert_eq!(client.rc(&duplicate), Rc::SIZE.parameter(1));
+            client.tpm.sessions.drop_loaded();
+        }
+    }
+
+    #[test]
+    fn encrypted_duplication_needs_both_wrappers() {
+        let mut client = Client::started();
+        let parent = client.primary(Handle::OWNER, &ecc_storage());
+        let mut template = movable();
+        template.attributes = template.attributes.with(Attr::ENCRYPTED_DUPLICATION);
+        let object = client.primary(Handle::OWNER, &template);
+        let plain = duplicate(&mut client, object, parent, b"", None);
+        assert_eq!(client.rc(&plain), Rc::SYMMETRIC.parameter(2));
+        client.tpm.sessions.drop_loaded();
+        let alg = Some(Aes { bits: 128, mode: Some(SymMode::Cfb) });
+        let homeless = duplicate(&mut client, object, Handle::NULL, b"", alg);
+        assert_eq!(client.rc(&homeless), Rc::HIERARCHY.handle(2));
+        client.tpm.sessions.drop_loaded();
+        let both = duplicate(&mut client, object, parent, b"", alg);
+        client.run(&both).unwrap();
+    }
+
+    #[test]
+    fn a_password_does_not_duplicate() {
+        let mut client = Client::started();
+        let object = client.primary(Handle::OWNER, &movable());
+        let duplicate = command(Cc::DUPLICATE)
+            .handle(object)
+            .handle(Handle::NULL)
+            .password(b"")
+            .put(Data::empty())
+            .put(None::<Aes>);
+        assert_eq!(client.rc(&duplicate), Rc::AUTH_TYPE);
+    }
+}

@@ -1,5 +1,6 @@
 //! Non-volatile storage: Part 3, clause 31 (revision 1.59), and clause 31 of revision 1.83.
 
+pub(crate) mod nv_certify;
 pub(crate) mod nv_change_auth;
 pub(crate) mod nv_define_space;
 pub(crate) mod nv_define_space_2;

@@ -50,3 +50,107 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         .map_err(|rc| rc.parameter(1))?;
     Ok(Response { cert_info })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{ecc_signing, ecc_storage, hmac_key, next, rsa_storage};
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{Cc, Digest, EncryptedSecret, Handle, IdObject, Marshal, Name, Rc};
+
+    fn make(
+        client: &mut Client,
+        key: Handle,
+        secret: &[u8],
+        name: &Name,
+    ) -> (IdObject, EncryptedSecret) {
+        let make = command(Cc::MAKE_CREDENTIAL).handle(key);
+        let reply = client.run(&make.put(Digest::from_slice(secret)).put(name)).unwrap();
+        let mut rest = reply.parameters;
+        (next(client, &mut rest), next(client, &mut rest))
+    }
+
+    fn activate(
+        object: Handle,
+        key: Handle,
+        (blob, secret): &(IdObject, EncryptedSecret),
+    ) -> CommandBuilder {
+        let command = command(Cc::ACTIVATE_CREDENTIAL).handle(object).handle(key);
+        command.password(b"").password(b"").put(blob).put(secret)
+    }
+
+    #[test]
+    fn the_secret_comes_out_with_an_ecc_and_with_an_rsa_key() {
+        for storage in [ecc_storage(), rsa_storage(1024)] {
+            let mut client = Client::started();
+            let key = client.primary(Handle::ENDORSEMENT, &storage);
+            let object = client.primary(Handle::OWNER, &ecc_signing());
+            let name = client.tpm.name(object);
+            let credential = make(&mut client, key, b"secret", &name);
+            let reply = client.run(&activate(object, key, &credential)).unwrap();
+            assert_eq!(reply.parameters, Digest::from_slice(b"secret").to_bytes());
+        }
+    }
+
+    #[test]
+    fn a_credential_for_another_object_is_refused() {
+        let mut client = Client::started();
+        let key = client.primary(Handle::ENDORSEMENT, &ecc_storage());
+        let object = client.primary(Handle::OWNER, &ecc_signing());
+        let other = client.tpm.name(key);
+        let credential = make(&mut client, key, b"secret", &other);
+        let rc = client.rc(&activate(object, key, &credential));
+        assert_eq!(rc, Rc::INTEGRITY.parameter(1));
+    }
+
+    #[test]
+    fn a_damaged_credential_or_seed_is_refused() {
+        for (storage, rc) in [
+            (ecc_storage(), Rc::ECC_POINT.parameter(2)),
+            (rsa_storage(1024), Rc::VALUE.parameter(2)),
+        ] {
+            let mut client = Client::started();
+            let key = client.primary(Handle::ENDORSEMENT, &storage);
+            let object = client.primary(Handle::OWNER, &ecc_signing());
+            let name = client.tpm.name(object);
+            let (blob, secret) = make(&mut client, key, b"secret", &name);
+            for position in 2..blob.len() {
+                let mut damaged = blob.to_vec();
+                damaged[position] ^= 1;
+                let damaged = (IdObject::from_slice(&damaged), secret.clone());
+                let found = client.rc(&activate(object, key, &damaged));
+                assert_eq!(found, Rc::INTEGRITY.parameter(1));
+            }
+            let mut damaged = secret.to_vec();
+            *damaged.last_mut().unwrap() ^= 1;
+            let damaged = (blob.clone(), EncryptedSecret::from_slice(&damaged));
+            assert_eq!(client.rc(&activate(object, key, &damaged)), rc);
+            let empty = (blob, EncryptedSecret::empty());
+            let found = client.rc(&activate(object, key, &empty)).base();
+            assert!(found == Rc::INSUFFICIENT || found == Rc::SIZE);
+        }
+    }
+
+    #[test]
+    fn the_key_must_be_an_asymmetric_storage_key() {
+        let mut client = Client::started();
+        let object = client.primary(Handle::OWNER, &ecc_signing());
+        let mac = client.primary(Handle::OWNER, &hmac_key());
+        let nothing = (IdObject::empty(), EncryptedSecret::empty());
+        for key in [object, mac] {
+            assert_eq!(client.rc(&activate(object, key, &nothing)), Rc::TYPE.handle(2));
+        }
+    }
+
+    #[test]
+    fn both_authorizations_are_needed() {
+        let mut client = Client::started();
+        let key = client.primary(Handle::ENDORSEMENT, &ecc_storage());
+        let one = command(Cc::ACTIVATE_CREDENTIAL)
+            .handle(key)
+            .handle(key)
+            .password(b"")
+            .put(IdObject::empty())
+            .put(EncryptedSecret::empty());
+        assert_eq!(client.rc(&one), Rc::AUTH_MISSING);
+    }
+}

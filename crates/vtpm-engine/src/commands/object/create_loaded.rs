@@ -145,3 +145,169 @@ fn derive(
     let mut source = DerivedSource::new(parent, &derive)?;
     tpm.generate_from(public, &without_data(create), &mut source)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{
+        FIXED, OWN, STORAGE, Stored, derivation_parent, ecc, ecc_signing, ecc_storage, hmac_key,
+        next, rsa, sealed, sensitive, sym_cipher,
+    };
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{
+        Aes, Cc, Derive, Digest, Handle, Label, Marshal, Name, ObjectAttributes as Attr, Private,
+        Public, PublicId, Rc, Scheme, Sized2b, SymMode, Template,
+    };
+
+    fn create(parent: Handle, data: &[u8], template: &Public) -> CommandBuilder {
+        command(Cc::CREATE_LOADED)
+            .handle(parent)
+            .password(b"")
+            .put(sensitive(b"", data))
+            .put(Template::from_slice(&template.to_bytes()))
+    }
+
+    fn derive(label: &[u8], context: &[u8]) -> Derive {
+        Derive { label: Label::from_slice(label), context: Label::from_slice(context) }
+    }
+
+    /// A template for a derived object.
+    fn derived(template: Public, label: &[u8], context: &[u8]) -> Public {
+        let attributes = template.attributes.without(Attr::SENSITIVE_DATA_ORIGIN);
+        Public { attributes, unique: PublicId::Derive(derive(label, context)), ..template }
+    }
+
+    fn parent(client: &mut Client) -> Handle {
+        client.primary(Handle::OWNER, &derivation_parent())
+    }
+
+    #[test]
+    fn below_a_hierarchy_it_is_a_primary_object() {
+        let mut client = Client::started();
+        let reply = client.run(&create(Handle::OWNER, b"", &ecc_storage())).unwrap();
+        let primary = client.primary(Handle::OWNER, &ecc_storage());
+        let mut rest = reply.parameters;
+        assert!(next::<Private>(&client, &mut rest).is_empty());
+        let public = next::<Sized2b<Public>>(&client, &mut rest).0;
+        assert_eq!(next::<Name>(&client, &mut rest), client.tpm.name(primary));
+        assert_eq!(public, client.tpm.object(primary).unwrap().public);
+        client.run(&create(Handle::NULL, b"", &ecc_storage())).unwrap();
+    }
+
+    #[test]
+    fn below_a_storage_key_it_can_be_loaded_again() {
+        let mut client = Client::started();
+        let parent = client.primary(Handle::OWNER, &ecc_storage());
+        let reply = client.run(&create(parent, b"data", &sealed())).unwrap();
+        let mut rest = reply.parameters;
+        let private = next::<Private>(&client, &mut rest);
+        let public = next::<Sized2b<Public>>(&client, &mut rest).0;
+        let again = client.load(parent, &Stored { private, public }).unwrap();
+        assert_eq!(client.tpm.name(again), client.tpm.name(reply.handle.unwrap()));
+    }
+
+    #[test]
+    fn a_derived_object_depends_on_label_and_context_alone() {
+        let mut client = Client::started();
+        let parent = parent(&mut client);
+        let mut names = Vec::new();
+        let mut add = |client: &mut Client, data: &[u8], template: &Public| {
+            let handle = client.run(&create(parent, data, template)).unwrap().handle.unwrap();
+            assert!(client.tpm.object(handle).unwrap().sensitive.is_some());
+            names.push(client.tpm.name(handle));
+            client.flush(handle);
+        };
+        add(&mut client, b"", &derived(ecc_signing(), b"l", b"c"));
+        add(&mut client, b"", &derived(ecc_signing(), b"l", b"c"));
+        // The template goes first, the sensitive data fills what it leaves open.
+        let data = derive(b"x", b"c").to_bytes();
+        add(&mut client, &data, &derived(ecc_signing(), b"l", b""));
+        add(&mut client, &derive(b"l", b"y").to_bytes(), &derived(ecc_signing(), b"", b"c"));
+        assert!(names.iter().all(|name| *name == names[0]));
+        names.truncate(1);
+        let mut add = |client: &mut Client, template: &Public| {
+            let handle = client.run(&create(parent, b"", template)).unwrap().handle.unwrap();
+            names.push(client.tpm.name(handle));
+            client.flush(handle);
+        };
+        add(&mut client, &derived(ecc_signing(), b"l", b"d"));
+        add(&mut client, &derived(ecc_signing(), b"m", b"c"));
+        add(&mut client, &derived(hmac_key(), b"l", b"c"));
+        add(
+            &mut client,
+            &derived(sym_cipher(FIXED.with(OWN).with(Attr::DECRYPT), None), b"l", b"c"),
+        );
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 5);
+    }
+
+    #[test]
+    fn what_can_not_be_derived_is_refused() {
+        let mut client = Client::started();
+        let parent = parent(&mut client);
+        let mut refused = |template: &Public, data: &[u8], rc: Rc| {
+            assert_eq!(client.rc(&create(parent, data, template)), rc, "{template:?}");
+        };
+        let sign = FIXED.with(OWN).with(Attr::SIGN);
+        let rsa = rsa(1024, sign, Scheme::Null, None);
+        refused(&derived(rsa, b"", b""), b"", Rc::TYPE.parameter(2));
+        let mut template = derived(hmac_key(), b"", b"");
+        template.attributes = template.attributes.with(Attr::SENSITIVE_DATA_ORIGIN);
+        refused(&template, b"", Rc::ATTRIBUTES);
+        template.attributes = hmac_key().attributes.without(FIXED.with(OWN));
+        refused(&template, b"", Rc::ATTRIBUTES.parameter(2));
+        // A storage key below a derivation parent would have to protect as that does.
+        let storage = ecc(STORAGE, Scheme::Null, Some(Aes::cfb(128)));
+        refused(&derived(storage, b"", b""), b"", Rc::SYMMETRIC.parameter(2));
+        refused(&derived(hmac_key(), b"", b""), &[0, 9, 1], Rc::INSUFFICIENT);
+        refused(&derived(hmac_key(), b"", b""), &[0, 99, 1], Rc::SIZE);
+    }
+
+    #[test]
+    fn a_template_must_fill_its_buffer() {
+        let mut client = Client::started();
+        let mut bytes = hmac_key().to_bytes();
+        bytes.push(0);
+        let long = command(Cc::CREATE_LOADED)
+            .handle(Handle::OWNER)
+            .password(b"")
+            .put(sensitive(b"", b""))
+            .put(Template::from_slice(&bytes));
+        assert_eq!(client.rc(&long), Rc::SIZE.parameter(2));
+        let mut template = hmac_key();
+        template.name_alg = None;
+        let rc = client.rc(&create(Handle::OWNER, b"", &template));
+        assert_eq!(rc, Rc::HASH.parameter(2));
+    }
+
+    #[test]
+    fn only_parents_and_hierarchies_have_children() {
+        let mut client = Client::started();
+        let key = client.primary(Handle::OWNER, &hmac_key());
+        assert_eq!(client.rc(&create(key, b"", &hmac_key())), Rc::TYPE.handle(1));
+        let lockout = create(Handle::LOCKOUT, b"", &hmac_key());
+        assert_eq!(client.rc(&lockout), Rc::VALUE.handle(1));
+    }
+
+    #[test]
+    fn a_long_authorization_value_is_reported_before_a_bad_template() {
+        let mut client = Client::started();
+        let create = command(Cc::CREATE_LOADED)
+            .handle(Handle::OWNER)
+            .password(b"")
+            .put(sensitive(&[1; 33], b""))
+            .put(Template::from_slice(&sealed().to_bytes()));
+        assert_eq!(client.rc(&create), Rc::SIZE.parameter(1));
+    }
+
+    #[test]
+    fn a_symmetric_storage_key_has_children_too() {
+        let mut client = Client::started();
+        let attributes = STORAGE;
+        let template = sym_cipher(attributes, Some(SymMode::Cfb));
+        let parent = client.run(&create(Handle::OWNER, b"", &template)).unwrap().handle.unwrap();
+        client.child(parent, &hmac_key(), b"");
+        let object = client.tpm.object(parent).unwrap();
+        assert!(matches!(&object.public.unique, PublicId::Digest(d) if *d != Digest::empty()));
+    }
+}

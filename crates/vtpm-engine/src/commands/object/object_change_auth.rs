@@ -47,3 +47,50 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         tpm.sensitive_to_private(&changed, &object.name, object.public.name_alg, &parent)?;
     Ok(Response { out_private })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{Stored, ecc_storage, hmac_key, next, sealed};
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{Auth, Cc, Handle, Private, Rc};
+
+    fn change(object: Handle, parent: Handle, old: &[u8], new: &[u8]) -> CommandBuilder {
+        let command = command(Cc::OBJECT_CHANGE_AUTH).handle(object).handle(parent);
+        command.password(old).put(Auth::from_slice(new))
+    }
+
+    #[test]
+    fn the_new_area_has_the_new_value_and_the_loaded_object_the_old_one() {
+        let mut client = Client::started();
+        let parent = client.primary(Handle::OWNER, &ecc_storage());
+        let stored = client.create(parent, b"old", b"data", &sealed()).unwrap();
+        let object = client.load(parent, &stored).unwrap();
+        let mut rest = client.run(&change(object, parent, b"old", b"new")).unwrap().parameters;
+        let private = next::<Private>(&client, &mut rest);
+        let changed = client.load(parent, &Stored { private, ..stored }).unwrap();
+        assert_eq!(client.tpm.auth_value(changed).as_bytes(), b"new");
+        assert_eq!(client.tpm.auth_value(object).as_bytes(), b"old");
+        assert_eq!(client.tpm.name(changed), client.tpm.name(object));
+    }
+
+    #[test]
+    fn the_second_handle_must_be_the_parent() {
+        let mut client = Client::started();
+        let parent = client.primary(Handle::OWNER, &ecc_storage());
+        let object = client.child(parent, &hmac_key(), b"");
+        let other = client.primary(Handle::PLATFORM, &ecc_storage());
+        for wrong in [object, other] {
+            let rc = client.rc(&change(object, wrong, b"", b"new"));
+            assert_eq!(rc, Rc::TYPE.handle(2));
+        }
+        assert_eq!(client.rc(&change(parent, parent, b"", b"new")), Rc::TYPE.handle(2));
+    }
+
+    #[test]
+    fn a_value_longer_than_the_name_algorithm_is_refused_before_the_parent() {
+        let mut client = Client::started();
+        let object = client.primary(Handle::OWNER, &hmac_key());
+        let rc = client.rc(&change(object, object, b"", &[1; 33]));
+        assert_eq!(rc, Rc::SIZE.parameter(1));
+    }
+}

@@ -37,3 +37,43 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         qualified_name: object.qualified_name.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{ecc_storage, next};
+    use crate::object::{Slot, sequence};
+    use crate::pcr::EventHashes;
+    use crate::test_util::{Client, command};
+    use crate::wire::{Auth, Cc, Handle, Name, Public, Rc, Sized2b};
+
+    #[test]
+    fn public_area_and_names_are_returned() {
+        let mut client = Client::started();
+        let handle = client.primary(Handle::OWNER, &ecc_storage());
+        let mut rest = client.run(&command(Cc::READ_PUBLIC).handle(handle)).unwrap().parameters;
+        let public = next::<Sized2b<Public>>(&client, &mut rest).0;
+        assert_eq!(next::<Name>(&client, &mut rest), public.name());
+        let object = client.tpm.object(handle).unwrap();
+        assert_eq!(public, object.public);
+        assert_eq!(next::<Name>(&client, &mut rest), object.qualified_name);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_sequence_has_no_public_area() {
+        let mut client = Client::started();
+        let state = sequence::SequenceState::Event(EventHashes::new(&client.tpm.pcrs));
+        let sequence = sequence::Sequence { auth: Auth::empty(), state };
+        let handle = client.tpm.objects.insert(Slot::Sequence(Box::new(sequence))).unwrap();
+        assert_eq!(client.rc(&command(Cc::READ_PUBLIC).handle(handle)), Rc::SEQUENCE);
+    }
+
+    #[test]
+    fn a_handle_without_an_object_is_named() {
+        let mut client = Client::started();
+        let nothing = command(Cc::READ_PUBLIC).handle(Handle(0x8000_0001));
+        assert_eq!(client.rc(&nothing), Rc::reference_handle(0));
+        let hierarchy = command(Cc::READ_PUBLIC).handle(Handle::OWNER);
+        assert_eq!(client.rc(&hierarchy), Rc::VALUE.handle(1));
+    }
+}

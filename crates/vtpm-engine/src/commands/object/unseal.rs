@@ -38,3 +38,35 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let sensitive = object.sensitive.as_ref().ok_or(Rc::AUTH_UNAVAILABLE)?;
     Ok(Response { out_data: SensitiveData::new(&sensitive.composite)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::object::samples::{ecc_signing, ecc_storage, hmac_key, sealed};
+    use crate::test_util::{Client, command};
+    use crate::wire::{Cc, Handle, Marshal, Rc, SensitiveData};
+
+    #[test]
+    fn sealed_data_is_returned_to_whoever_knows_the_authorization_value() {
+        let mut client = Client::started();
+        let parent = client.primary(Handle::OWNER, &ecc_storage());
+        let mut template = sealed();
+        template.attributes = template.attributes.with(crate::wire::ObjectAttributes::NO_DA);
+        let stored = client.create(parent, b"pass", &[5; 128], &template).unwrap();
+        let item = client.load(parent, &stored).unwrap();
+        let unseal = |auth| command(Cc::UNSEAL).handle(item).password(auth);
+        let reply = client.run(&unseal(b"pass")).unwrap();
+        assert_eq!(reply.parameters, SensitiveData::from_slice(&[5; 128]).to_bytes());
+        assert_eq!(client.rc(&unseal(b"word")), Rc::BAD_AUTH.session(1));
+    }
+
+    #[test]
+    fn keys_are_not_unsealed() {
+        let mut client = Client::started();
+        let cases = [(ecc_signing(), Rc::TYPE), (hmac_key(), Rc::ATTRIBUTES)];
+        for (template, rc) in cases {
+            let handle = client.primary(Handle::OWNER, &template);
+            let unseal = command(Cc::UNSEAL).handle(handle).password(b"");
+            assert_eq!(client.rc(&unseal), rc.handle(1));
+        }
+    }
+}

@@ -148,7 +148,8 @@ fn decrypt_salt(tpm: &mut Tpm, command: &Command) -> Result<Zeroizing<Vec<u8>>, 
     if !key.public.has(ObjectAttributes::DECRYPT) {
         return Err(Rc::ATTRIBUTES.handle(1));
     }
-    Err(Rc::VALUE.parameter(2))
+    let salt = tpm.decrypt_secret(&key, b"SECRET", &command.encrypted_salt);
+    salt.map_err(|_| Rc::VALUE.parameter(2))
 }
 
 /// An object without its sensitive area has no value to bind to, and that of a PIN index is not

@@ -1,0 +1,29 @@
+//! TPM2_PolicyPhysicalPresence: Part 3, clause 23.12, revision 1.59.
+
+use crate::commands::command;
+use crate::session::authorize::Authorized;
+use crate::tpm::Tpm;
+use crate::wire::{Cc, Rc, ShPolicy};
+
+command! {
+    /// Demands physical presence when the policy is used.
+    #[doc(alias = "TPM2_PolicyPhysicalPresence")]
+    Command {
+        handles {
+            /// The session.
+            policy_session: ShPolicy,
+        }
+        parameters {}
+    }
+    Response {
+        parameters {}
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
+    let session = tpm.policy_session_mut(command.policy_session)?;
+    session.extend_policy(Cc::POLICY_PHYSICAL_PRESENCE, &[]);
+    session.policy.presence_needed = true;
+    Ok(Response {})
+}

@@ -1,0 +1,6 @@
+//! Saved state.
+
+pub(crate) mod context;
+pub(crate) mod object;
+pub(crate) mod record;
+pub(crate) mod session;
