@@ -32,7 +32,8 @@ impl Tpm {
         let pcr = if started { DRTM_PCR } else { HCRTM_PCR };
         if started {
             for bank in &mut self.pcrs.banks {
-                (0..PCR_COUNT).filter(|pcr| attributes(*pcr).drtm).for_each(|pcr| bank.fill(pcr, 0));
+                let dynamic = (0..PCR_COUNT).filter(|pcr| attributes(*pcr).drtm);
+                dynamic.for_each(|pcr| bank.fill(pcr, 0));
             }
             self.reset.restart_count = self.reset.restart_count.wrapping_add(1);
             self.clear_orderly();

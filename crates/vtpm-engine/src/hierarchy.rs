@@ -124,34 +124,33 @@ impl Tpm {
         self.objects.retain(|object| object.is_none_or(|object| object.hierarchy != hierarchy));
     }
 
-    /// Deletes the persistent objects of a hierarchy, and the NV indices that go with it: those of
-    /// the platform with the platform's, all others with the owner's.
-    fn delete_nv_of(&mut self, hierarchy: Hierarchy) {
+    /// Deletes the persistent objects of a hierarchy.
+    fn delete_persistent_of(&mut self, hierarchy: Hierarchy) {
         self.nv.objects.retain(|_, object| object.hierarchy != hierarchy);
-        let platform = match hierarchy {
-            Hierarchy::Platform => true,
-            Hierarchy::Owner => false,
-            Hierarchy::Endorsement | Hierarchy::Null => return,
-        };
+    }
+
+    /// Deletes the NV indices that are not the platform's.
+    fn delete_owner_indices(&mut self) {
         let mut max_counter = self.nv.max_counter;
         self.nv.indices.retain(|_, index| {
-            let goes = index.has(NvAttributes::PLATFORM_CREATE) == platform;
-            if goes && index.kind() == NvType::Counter && index.has(NvAttributes::WRITTEN) {
+            let stays = index.has(NvAttributes::PLATFORM_CREATE);
+            let counted = index.kind() == NvType::Counter && index.has(NvAttributes::WRITTEN);
+            if !stays && counted {
                 max_counter = max_counter.max(index.number());
             }
-            !goes
+            stays
         });
         self.nv.max_counter = max_counter;
     }
 
-    /// `TPM2_ChangePPS`.
+    /// `TPM2_ChangePPS`: NV indices stay.
     pub(crate) fn change_platform_seed(&mut self) {
         let root = Root { seed: self.fresh_seed(), proof: self.fresh_seed() };
         self.permanent.hierarchies.platform = root;
         self.clear.platform_policy = None;
         self.permanent.pcr_policies.fill(None);
         self.flush_objects_of(Hierarchy::Platform);
-        self.delete_nv_of(Hierarchy::Platform);
+        self.delete_persistent_of(Hierarchy::Platform);
         self.persist();
     }
 
@@ -162,7 +161,7 @@ impl Tpm {
         self.permanent.hierarchies.endorsement_auth = HierarchyAuth::default();
         self.clear.endorsement_enabled = true;
         self.flush_objects_of(Hierarchy::Endorsement);
-        self.delete_nv_of(Hierarchy::Endorsement);
+        self.delete_persistent_of(Hierarchy::Endorsement);
         self.persist();
     }
 
@@ -180,8 +179,9 @@ impl Tpm {
         self.clear.endorsement_enabled = true;
         for hierarchy in [Hierarchy::Owner, Hierarchy::Endorsement] {
             self.flush_objects_of(hierarchy);
-            self.delete_nv_of(hierarchy);
+            self.delete_persistent_of(hierarchy);
         }
+        self.delete_owner_indices();
         self.permanent.lockout = crate::lockout::Lockout::new();
         self.clock.clock = 0;
         self.clock.safe = true;

@@ -1,6 +1,8 @@
 //! Self-tests: known answers for every algorithm family (Part 1, clause 12.3; FIPS 140-3
 //! implementation guidance on cryptographic algorithm self-tests).
 
+use std::borrow::Cow;
+
 use crate::crypto::drbg::Drbg;
 use crate::crypto::ecc::{self, Curve, EccPrivate};
 use crate::crypto::hash::{HashAlg, hash};
@@ -16,7 +18,7 @@ pub(crate) struct SelfTest {
     /// The tests ran since the last `_TPM_Init`.
     pub(crate) done: bool,
     /// Why the TPM is in failure mode.
-    pub(crate) failure: Option<&'static str>,
+    pub(crate) failure: Option<Cow<'static, str>>,
 }
 
 /// A test: what it tests, and whether it passed.
@@ -52,7 +54,7 @@ impl Tpm {
     /// Puts the TPM into failure mode.
     pub(crate) fn fail(&mut self, what: &'static str) {
         self.power = Power::Failed;
-        self.self_test.failure = Some(what);
+        self.self_test.failure = Some(what.into());
     }
 }
 

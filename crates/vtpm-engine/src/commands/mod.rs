@@ -8,6 +8,9 @@
 //! A handler gets an [`Authorized`], which only the session code can make, so it cannot run
 //! without its checks. State lives in the subsystems; logic that two commands share lives there.
 
+pub(crate) mod asymmetric;
+pub(crate) mod sequence;
+pub(crate) mod symmetric;
 pub(crate) mod context;
 pub(crate) mod policy;
 pub(crate) mod attestation;
@@ -132,6 +135,7 @@ pub(crate) fn keeps_orderly(code: Cc) -> bool {
             | Cc::GET_RANDOM
             | Cc::HASH
             | Cc::NV_READ_PUBLIC
+            | Cc::NV_READ_PUBLIC_2
             | Cc::PCR_READ
             | Cc::READ_CLOCK
             | Cc::READ_PUBLIC
@@ -165,6 +169,7 @@ macro_rules! command {
     ) => {
         $(#[$command_meta])*
         #[derive(Debug)]
+        #[allow(dead_code, reason = "some handles are there for their authorization alone")]
         pub(crate) struct Command {
             $($(#[$handle_meta])* pub(crate) $handle: $handle_type,)*
             $($(#[$parameter_meta])* pub(crate) $parameter: $parameter_type,)*
@@ -172,7 +177,9 @@ macro_rules! command {
 
         impl $crate::commands::Request for Command {
             const HANDLES: &'static [$crate::commands::HandleCheck] = &[
-                $(|handle| <$handle_type as $crate::wire::HandleInterface>::check(handle).map(|_| ()),)*
+                $(|handle| {
+                    <$handle_type as $crate::wire::HandleInterface>::check(handle).map(|_| ())
+                },)*
             ];
             const DECRYPT: bool = $crate::commands::first(&[
                 $(<$parameter_type as $crate::wire::Unmarshal>::SIZED,)*

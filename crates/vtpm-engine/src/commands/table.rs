@@ -4,7 +4,11 @@ use super::{Flags, Request, Respond, Row};
 use crate::entity::Role;
 use crate::wire::Cc;
 
-use super::{act, attestation, audit, capability, clock, context, duplication, ephemeral, hierarchy, lockout, management, nv, object, pcr, policy, random, session, signature, startup, testing};
+use super::{
+    act, asymmetric, attestation, audit, capability, clock, context, duplication, ephemeral,
+    hierarchy, lockout, management, nv, object, pcr, policy, random, sequence, session, signature,
+    startup, symmetric, testing,
+};
 
 /// A row: code, module, roles of the handles, flags.
 macro_rules! rows {
@@ -69,6 +73,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     NV_CHANGE_AUTH nv::nv_change_auth [Admin] { nv }
     PCR_EVENT pcr::pcr_event [User] { nv }
     PCR_RESET pcr::pcr_reset [User] { nv }
+    SEQUENCE_COMPLETE sequence::sequence_complete [User] { flushed }
     SET_ALGORITHM_SET management::set_algorithm_set [User] { nv presence }
     SET_COMMAND_CODE_AUDIT_STATUS audit::set_command_code_audit_status [User] { nv presence }
     INCREMENTAL_SELF_TEST testing::incremental_self_test [] { nv }
@@ -89,14 +94,21 @@ pub(crate) static ROWS: &[Row] = rows! {
     POLICY_SECRET policy::policy_secret [User] {}
     REWRAP duplication::rewrap [User] {}
     CREATE object::create [User] {}
+    ECDH_ZGEN asymmetric::ecdh_zgen [User] {}
+    HMAC symmetric::mac [User] {}
     IMPORT duplication::import [User] {}
     LOAD object::load [User] {}
     QUOTE attestation::quote [User] {}
+    RSA_DECRYPT asymmetric::rsa_decrypt [User] {}
+    HMAC_START sequence::mac_start [User] {}
+    SEQUENCE_UPDATE sequence::sequence_update [User] {}
     SIGN signature::sign [User] {}
     UNSEAL object::unseal [User] {}
     POLICY_SIGNED policy::policy_signed [] {}
     CONTEXT_LOAD context::context_load [] { no_sessions }
     CONTEXT_SAVE context::context_save [] { no_sessions }
+    ECDH_KEYGEN asymmetric::ecdh_keygen [] {}
+    ENCRYPT_DECRYPT symmetric::encrypt_decrypt [User] {}
     FLUSH_CONTEXT context::flush_context [] { no_sessions }
     LOAD_EXTERNAL object::load_external [] {}
     MAKE_CREDENTIAL object::make_credential [] {}
@@ -111,11 +123,14 @@ pub(crate) static ROWS: &[Row] = rows! {
     POLICY_OR policy::policy_or [] {}
     POLICY_TICKET policy::policy_ticket [] {}
     READ_PUBLIC object::read_public [] {}
+    RSA_ENCRYPT asymmetric::rsa_encrypt [] {}
     START_AUTH_SESSION session::start_auth_session [] {}
     VERIFY_SIGNATURE signature::verify_signature [] {}
+    ECC_PARAMETERS asymmetric::ecc_parameters [] {}
     GET_CAPABILITY capability::get_capability [] {}
     GET_RANDOM random::get_random [] {}
     GET_TEST_RESULT testing::get_test_result [] {}
+    HASH symmetric::hash [] {}
     PCR_READ pcr::pcr_read [] {}
     POLICY_PCR policy::policy_pcr [] {}
     POLICY_RESTART session::policy_restart [] {}
@@ -123,18 +138,25 @@ pub(crate) static ROWS: &[Row] = rows! {
     PCR_EXTEND pcr::pcr_extend [User] { nv }
     PCR_SET_AUTH_VALUE pcr::pcr_set_auth_value [User] { nv }
     NV_CERTIFY nv::nv_certify [User User] {}
+    EVENT_SEQUENCE_COMPLETE sequence::event_sequence_complete [User User] { nv flushed }
+    HASH_SEQUENCE_START sequence::hash_sequence_start [] {}
     POLICY_PHYSICAL_PRESENCE policy::policy_physical_presence [] {}
     POLICY_DUPLICATION_SELECT policy::policy_duplication_select [] {}
     POLICY_GET_DIGEST policy::policy_get_digest [] {}
+    TEST_PARMS capability::test_parms [] {}
     COMMIT ephemeral::commit [User] {}
     POLICY_PASSWORD policy::policy_password [] {}
+    ZGEN_2PHASE asymmetric::zgen_2phase [User] {}
     EC_EPHEMERAL ephemeral::ec_ephemeral [] {}
     POLICY_NV_WRITTEN policy::policy_nv_written [] {}
     POLICY_TEMPLATE policy::policy_template [] {}
     CREATE_LOADED object::create_loaded [User] { presence }
     POLICY_AUTHORIZE_NV policy::policy_authorize_nv [User] {}
+    ENCRYPT_DECRYPT_2 symmetric::encrypt_decrypt_2 [User] {}
     CERTIFY_X509 attestation::certify_x509 [Admin User] {}
     ACT_SET_TIMEOUT act::act_set_timeout [User] {}
+    ECC_ENCRYPT asymmetric::ecc_encrypt [] {}
+    ECC_DECRYPT asymmetric::ecc_decrypt [User] {}
     POLICY_PARAMETERS policy::policy_parameters [] {}
     NV_DEFINE_SPACE_2 nv::nv_define_space_2 [User] { nv presence }
     NV_READ_PUBLIC_2 nv::nv_read_public_2 [] {}

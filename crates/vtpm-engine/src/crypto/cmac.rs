@@ -14,8 +14,6 @@ use super::sym::{AesKey, BLOCK_SIZE};
 #[derive(Clone)]
 pub struct Cmac {
     key: AesKey,
-    /// What `key` was made of, for who saves the state.
-    key_bytes: Zeroizing<Vec<u8>>,
     state: State,
 }
 
@@ -36,7 +34,7 @@ impl Cmac {
     /// [`Error::Size`] for any other length.
     pub fn new(key: &[u8]) -> Result<Self, Error> {
         let state = State { chain: [0; BLOCK_SIZE], pending: [0; BLOCK_SIZE], pending_len: 0 };
-        Ok(Self { key: AesKey::new(key)?, key_bytes: Zeroizing::new(key.to_vec()), state })
+        Ok(Self { key: AesKey::new(key)?, state })
     }
 
     /// Adds bytes to the message.
@@ -54,12 +52,6 @@ impl Cmac {
             *pending_len = (*pending_len).saturating_add(now.len()).min(BLOCK_SIZE);
             rest = later;
         }
-    }
-
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
-        &self.key_bytes
     }
 
     /// Ends the message and gives its CMAC.
@@ -108,11 +100,7 @@ impl Cmac {
         let [pending_len @ 0..=16] = *rest else { return None };
         let state =
             State { chain: *chain, pending: *pending, pending_len: usize::from(pending_len) };
-        Some(Self {
-            key: AesKey::new(key).ok()?,
-            key_bytes: Zeroizing::new(key.to_vec()),
-            state,
-        })
+        Some(Self { key: AesKey::new(key).ok()?, state })
     }
 }
 

@@ -45,7 +45,8 @@ impl Tpm {
         check_authority(index.public.attributes, auth_handle, nv_handle, &WRITES)
     }
 
-    /// Writes contents and sets `TPMA_NV_WRITTEN`; what a first write leaves out is zero.
+    /// Writes contents and sets `TPMA_NV_WRITTEN`; what a first write leaves out is what was never
+    /// written.
     ///
     /// An orderly index is written in RAM only, but for the values of a counter that a non-orderly
     /// start must know: its first, and each that the low bits roll over to.
@@ -67,7 +68,6 @@ impl Tpm {
         let first = !index.has(NvAttributes::WRITTEN);
         if first {
             index.public.attributes = index.public.attributes.with(NvAttributes::WRITTEN);
-            index.data.fill(0);
         }
         let target = index.data.get_mut(start..end).ok_or(Rc::NV_RANGE)?;
         let changed = first || target != bytes;

@@ -57,7 +57,7 @@ impl Tpm {
             return Err(Rc::NV_DEFINED);
         }
         self.check_index_space(&public)?;
-        let data = vec![0; usize::from(public.data_size.0)];
+        let data = vec![NvIndex::erased(&public); usize::from(public.data_size.0)];
         self.nv.indices.insert(handle, NvIndex { public, auth, data, stored: None });
         self.persist();
         Ok(())

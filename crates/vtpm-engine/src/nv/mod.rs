@@ -69,6 +69,14 @@ impl NvIndex {
         ((number >> 32) as u32, number as u32)
     }
 
+    /// The value of bytes that were never written, which the specification leaves open: ones in
+    /// NV, as the reference implementation has it, zeros in RAM. A PIN index has zeros, so that
+    /// a limit which was not written allows nothing.
+    pub(crate) fn erased(public: &NvPublic) -> u8 {
+        let pin = matches!(NvType::of(public.attributes), Some(NvType::PinFail | NvType::PinPass));
+        if pin || public.attributes.has(NvAttributes::ORDERLY) { 0 } else { 0xff }
+    }
+
     /// Sets pinCount.
     pub(crate) fn set_pin_count(&mut self, count: u32) {
         self.set_number(u64::from(count) << 32 | u64::from(self.pin().1));

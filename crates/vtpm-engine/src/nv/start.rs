@@ -62,7 +62,7 @@ impl NvIndex {
     /// Makes the index one that was not written.
     fn forget(&mut self) {
         self.public.attributes = self.public.attributes.without(NvAttributes::WRITTEN);
-        self.data.fill(0);
+        self.data.fill(NvIndex::erased(&self.public));
         self.stored = None;
     }
 }

@@ -153,7 +153,7 @@ impl Client {
     }
 
     /// Loads an object below a parent without authorization value.
-    pub(crate) fn load(&mut self, parent: Handle, stored: &Stored) -> Result<Handle, Rc> {
+    pub(crate) fn load_stored(&mut self, parent: Handle, stored: &Stored) -> Result<Handle, Rc> {
         let command = command(Cc::LOAD)
             .handle(parent)
             .password(b"")
@@ -165,7 +165,7 @@ impl Client {
     /// Makes and loads an object below a parent without authorization value.
     pub(crate) fn child(&mut self, parent: Handle, template: &Public, data: &[u8]) -> Handle {
         let stored = self.create(parent, b"", data, template).unwrap();
-        self.load(parent, &stored).unwrap()
+        self.load_stored(parent, &stored).unwrap()
     }
 
     /// Empties a slot.
@@ -223,6 +223,6 @@ impl Client {
     ) -> Handle {
         let mut rest = self.run(&import_clear(parent, public, sensitive)).unwrap().parameters;
         let private = next::<Private>(self, &mut rest);
-        self.load(parent, &Stored { private, public: public.clone() }).unwrap()
+        self.load_stored(parent, &Stored { private, public: public.clone() }).unwrap()
     }
 }

@@ -10,6 +10,10 @@ pub(crate) mod authorize;
 pub(crate) mod context;
 pub(crate) mod crypt;
 pub(crate) mod respond;
+#[cfg(test)]
+pub(crate) mod test_client;
+#[cfg(test)]
+mod tests;
 
 use crate::crypto::hash::HashAlg;
 use crate::wire::{Cc, Digest, Handle, HandleType, LocalityAttributes, Nonce, Rc, Secret, SymDef};

@@ -137,8 +137,7 @@ impl Client {
     /// Starts a sequence, which is an object that is no key.
     pub(crate) fn load_sequence(&mut self) -> Handle {
         use crate::object::{Slot, sequence};
-        let hasher = crate::crypto::hash::Hasher::new(HashAlg::Sha256);
-        let state = sequence::SequenceState::Hash { hasher, head: Vec::new() };
+        let state = sequence::SequenceState::hash(HashAlg::Sha256);
         let sequence = sequence::Sequence { auth: Auth::empty(), state };
         self.tpm.objects.insert(Slot::Sequence(Box::new(sequence))).unwrap()
     }

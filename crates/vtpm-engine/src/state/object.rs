@@ -12,7 +12,7 @@ use crate::object::sequence::{Sequence, SequenceState};
 use crate::object::{self, Object};
 use crate::pcr::EventHashes;
 use crate::wire::{
-    Auth, Handle, MAX_DIGEST, Marshal, Public, PublicId, PublicParms, Sensitive, Tpm2bPublicPlus,
+    Auth, Handle, MAX_DIGEST, Marshal, Public, PublicId, PublicParms, Sensitive, SymKey, Tpm2bPublicPlus,
 };
 
 const OBJECT: Kind = Kind::first("OBJ ");
@@ -20,8 +20,8 @@ const SEQUENCE: Kind = Kind::first("SEQ ");
 
 /// The largest saved state of a hash, or of an HMAC with its two.
 const MAX_HASH_STATE: usize = 1024;
-/// The first bytes of a hash sequence that are kept.
-const MAX_HEAD: usize = 4;
+/// The largest saved state of a CMAC.
+const MAX_CMAC_STATE: usize = 64;
 
 /// Writes a hierarchy.
 pub(super) fn save_hierarchy(writer: &mut Writer, hierarchy: Hierarchy) {
@@ -143,10 +143,10 @@ pub(crate) fn save_sequence(writer: &mut Writer, sequence: &Sequence) {
     writer.record(SEQUENCE, |writer| {
         writer.put(auth);
         match state {
-            SequenceState::Hash { hasher, head } => {
+            SequenceState::Hash { hasher, ticket_safe } => {
                 writer.put(1u8);
                 save_hasher(writer, hasher);
-                writer.sized(head);
+                writer.option(*ticket_safe, Writer::put);
             }
             SequenceState::Event(hashes) => {
                 writer.put(2u8);
@@ -157,9 +157,9 @@ pub(crate) fn save_sequence(writer: &mut Writer, sequence: &Sequence) {
                 writer.put(hmac.alg());
                 writer.sized(&hmac.save());
             }
-            SequenceState::Cmac(cmac) => {
+            SequenceState::Cmac { key, cmac } => {
                 writer.put(4u8);
-                writer.sized(cmac.key());
+                writer.put(key);
                 writer.sized(&cmac.save());
             }
         }
@@ -174,7 +174,7 @@ pub(crate) fn restore_sequence(reader: &mut Reader<'_>) -> Result<Sequence, Erro
         let state = match reader.get::<u8>(WHAT)? {
             1 => SequenceState::Hash {
                 hasher: restore_hasher(reader)?,
-                head: reader.sized(MAX_HEAD, WHAT)?.to_vec(),
+                ticket_safe: reader.option(WHAT, |reader| reader.get(WHAT))?,
             },
             2 => SequenceState::Event(restore_event(reader)?),
             3 => {
@@ -183,8 +183,10 @@ pub(crate) fn restore_sequence(reader: &mut Reader<'_>) -> Result<Sequence, Erro
                 SequenceState::Hmac(Hmac::restore(alg, state).ok_or(Error::Damaged(WHAT))?)
             }
             4 => {
-                let (key, state) = (reader.sized(32, WHAT)?, reader.sized(64, WHAT)?);
-                SequenceState::Cmac(Cmac::restore(key, state).ok_or(Error::Damaged(WHAT))?)
+                let key: SymKey = reader.get(WHAT)?;
+                let state = reader.sized(MAX_CMAC_STATE, WHAT)?;
+                let cmac = Cmac::restore(&key, state).ok_or(Error::Damaged(WHAT))?;
+                SequenceState::Cmac { key, cmac }
             }
             _ => return Err(Error::Damaged(WHAT)),
         };

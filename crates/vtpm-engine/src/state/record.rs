@@ -126,18 +126,18 @@ fn length(length: usize) -> u32 {
 /// Reads records. Nothing that it is given can make it panic or allocate more than it was given.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
-    algorithms: &'a Algorithms,
+    algorithms: Algorithms,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`, of the state of a TPM that has these algorithms.
-    pub(crate) fn new(bytes: &'a [u8], algorithms: &'a Algorithms) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8], algorithms: Algorithms) -> Self {
         Self { bytes, algorithms }
     }
 
-    /// The same place, for a TPM with other algorithms.
-    pub(crate) fn with_algorithms(self, algorithms: &'a Algorithms) -> Self {
-        Self { bytes: self.bytes, algorithms }
+    /// Goes on with the algorithms that the state itself turned out to have.
+    pub(crate) fn set_algorithms(&mut self, algorithms: Algorithms) {
+        self.algorithms = algorithms;
     }
 
     /// Whether everything was read.
@@ -161,12 +161,13 @@ impl<'a> Reader<'a> {
 
     /// A number, a flag or another structure of the specification; `what` names it in the error.
     pub(crate) fn get<T: Unmarshal>(&mut self, what: &'static str) -> Result<T, Error> {
-        let mut reader = wire::Reader::new(self.bytes, self.algorithms);
+        let mut reader = wire::Reader::new(self.bytes, &self.algorithms);
         let value = reader.get::<T>().map_err(|rc| match rc {
             wire::Rc::INSUFFICIENT => Error::Truncated,
             _ => Error::Damaged(what),
         })?;
-        self.bytes = reader.rest();
+        let used = self.bytes.len().saturating_sub(reader.rest().len());
+        self.take(used)?;
         Ok(value)
     }
 
@@ -245,8 +246,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<u32, Error> {
-        let algorithms = Algorithms::default();
-        Reader::new(bytes, &algorithms).record(KIND, |reader, _| reader.get("number"))
+        Reader::new(bytes, Algorithms::default()).record(KIND, |reader, _| reader.get("number"))
     }
 
     #[test]
@@ -274,8 +274,7 @@ mod tests {
 
     #[test]
     fn a_count_beyond_its_bound_is_refused_before_anything_is_read() {
-        let algorithms = Algorithms::default();
-        let mut reader = Reader::new(&[0xff; 4], &algorithms);
+        let mut reader = Reader::new(&[0xff; 4], Algorithms::default());
         let list = reader.list(10, "list", |reader| reader.get::<u8>("element"));
         assert_eq!(list, Err(Error::Damaged("list")));
     }
@@ -285,8 +284,7 @@ mod tests {
         let mut writer = Writer::new();
         (0..5000u32).for_each(|number| writer.put(number));
         let bytes = writer.finish();
-        let algorithms = Algorithms::default();
-        let mut reader = Reader::new(&bytes, &algorithms);
+        let mut reader = Reader::new(&bytes, Algorithms::default());
         (0..5000u32).for_each(|number| assert_eq!(reader.get("number"), Ok(number)));
         assert!(reader.is_empty());
     }

@@ -1,7 +1,11 @@
 //! Attribute words: Part 2, clauses 8 and 13.4. Reserved bits are `TPM_RC_RESERVED_BITS`.
 
 macro_rules! attributes {
-    ($(#[$meta:meta])* pub struct $name:ident($repr:ty), reserved $reserved:expr; $($(#[$bit_meta:meta])* $bit:ident = $value:expr;)*) => {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident($repr:ty), reserved $reserved:expr;
+        $($(#[$bit_meta:meta])* $bit:ident = $value:expr;)*
+    ) => {
         $(#[$meta])*
         #[derive(Copy, Clone, PartialEq, Eq, Hash, Default)]
         pub struct $name(pub $repr);

@@ -175,7 +175,12 @@ impl<T: Marshal, const MAX: usize> Marshal for List<T, MAX> {
 
 /// Declares a structure whose fields are read and written in order.
 macro_rules! structure {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
@@ -199,7 +204,11 @@ pub(crate) use structure;
 
 /// Declares an open integer type with named values: any value can be read and written.
 macro_rules! open_integer {
-    ($(#[$meta:meta])* pub struct $name:ident($repr:ty); $($(#[$value_meta:meta])* $value:ident = $number:expr;)*) => {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident($repr:ty);
+        $($(#[$value_meta:meta])* $value:ident = $number:expr;)*
+    ) => {
         $(#[$meta])*
         #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub $repr);

@@ -171,8 +171,6 @@ macro_rules! handle_types {
     )*};
 }
 
-use HandleType::{HmacSession, Nv, Persistent, PolicySession, Transient};
-
 handle_types! {
     /// `TPMI_DH_OBJECT`: a transient or persistent object.
     #[doc(alias = "TPMI_DH_OBJECT")]
@@ -183,10 +181,10 @@ handle_types! {
         || matches!(handle, Handle::OWNER | Handle::PLATFORM | Handle::ENDORSEMENT);
     /// `TPMI_DH_PERSISTENT`: a persistent object.
     #[doc(alias = "TPMI_DH_PERSISTENT")]
-    DhPersistent = |handle| handle.is(Persistent);
+    DhPersistent = |handle| handle.is(HandleType::Persistent);
     /// `TPMI_DH_ENTITY`: anything with an authorization.
     #[doc(alias = "TPMI_DH_ENTITY")]
-    DhEntity = |handle| handle.is_object() || handle.is(Nv) || handle.is_pcr()
+    DhEntity = |handle| handle.is_object() || handle.is(HandleType::Nv) || handle.is_pcr()
         || matches!(
             handle,
             Handle::OWNER | Handle::PLATFORM | Handle::ENDORSEMENT | Handle::LOCKOUT
@@ -199,13 +197,13 @@ handle_types! {
     ShAuthSession = |handle| handle.is_session() || handle == Handle::PASSWORD;
     /// `TPMI_SH_HMAC`: an HMAC session.
     #[doc(alias = "TPMI_SH_HMAC")]
-    ShHmac = |handle| handle.is(HmacSession);
+    ShHmac = |handle| handle.is(HandleType::HmacSession);
     /// `TPMI_SH_POLICY`: a policy session.
     #[doc(alias = "TPMI_SH_POLICY")]
-    ShPolicy = |handle| handle.is(PolicySession);
+    ShPolicy = |handle| handle.is(HandleType::PolicySession);
     /// `TPMI_DH_CONTEXT`: what can be saved or flushed.
     #[doc(alias = "TPMI_DH_CONTEXT")]
-    DhContext = |handle| handle.is_session() || handle.is(Transient);
+    DhContext = |handle| handle.is_session() || handle.is(HandleType::Transient);
     /// `TPMI_DH_SAVED`: the handle in a saved context.
     #[doc(alias = "TPMI_DH_SAVED")]
     DhSaved = |handle| handle.is_session()
@@ -257,13 +255,13 @@ handle_types! {
     RhClear = |handle| matches!(handle, Handle::LOCKOUT | Handle::PLATFORM);
     /// `TPMI_RH_NV_AUTH`: owner, platform or an NV index.
     #[doc(alias = "TPMI_RH_NV_AUTH")]
-    RhNvAuth = |handle| matches!(handle, Handle::OWNER | Handle::PLATFORM) || handle.is(Nv);
+    RhNvAuth = |handle| matches!(handle, Handle::OWNER | Handle::PLATFORM) || handle.is(HandleType::Nv);
     /// `TPMI_RH_LOCKOUT`.
     #[doc(alias = "TPMI_RH_LOCKOUT")]
     RhLockout = |handle| handle == Handle::LOCKOUT;
     /// `TPMI_RH_NV_INDEX`.
     #[doc(alias = "TPMI_RH_NV_INDEX")]
-    RhNvIndex = |handle| handle.is(Nv);
+    RhNvIndex = |handle| handle.is(HandleType::Nv);
     /// `TPMI_RH_ACT`: an authenticated countdown timer.
     #[doc(alias = "TPMI_RH_ACT")]
     RhAct = |handle| handle.act().is_some();

@@ -60,7 +60,8 @@ struct List {
 
 impl List {
     fn new(capability: Cap, limit: u32) -> Self {
-        Self { data: CapabilityData { capability, count: 0, values: Vec::new() }, limit, more: false }
+        let data = CapabilityData { capability, count: 0, values: Vec::new() };
+        Self { data, limit, more: false }
     }
 
     /// Adds a value; `false` when there was no room.
@@ -147,8 +148,8 @@ fn algorithm_attributes(alg: Alg) -> AlgorithmAttributes {
 }
 
 fn algorithms(tpm: &Tpm, mut list: List, property: u32) -> List {
-    let implemented = |alg: &&Alg| tpm.profile.algorithms.has(**alg) && u32::from(alg.0) >= property;
-    for alg in ALL_ALGORITHMS.iter().filter(implemented) {
+    let has = |alg: &&Alg| tpm.profile.algorithms.has(**alg) && u32::from(alg.0) >= property;
+    for alg in ALL_ALGORITHMS.iter().filter(has) {
         let attributes = algorithm_attributes(*alg);
         if !list.push(|out| {
             alg.marshal(out);
@@ -166,7 +167,7 @@ fn handles(tpm: &Tpm, first: Handle) -> Option<impl Iterator<Item = Handle>> {
         0x00 => (0..PCR_COUNT).map(Handle).collect(),
         0x01 => tpm.nv.indices.keys().map(|index| Handle(*index)).collect(),
         0x02 => loaded_sessions(tpm),
-        0x03 => saved_sessions(tpm, first),
+        0x03 => saved_sessions(tpm),
         0x40 => permanent_handles(tpm),
         0x80 => (0u32..)
             .zip(tpm.objects.slots())
@@ -195,7 +196,7 @@ fn loaded_sessions(tpm: &Tpm) -> Vec<Handle> {
 }
 
 /// The table of sessions does not tell the kind of a saved one apart from its handle.
-fn saved_sessions(tpm: &Tpm, _: Handle) -> Vec<Handle> {
+fn saved_sessions(tpm: &Tpm) -> Vec<Handle> {
     let slots = tpm.sessions.slots.iter().enumerate();
     slots
         .filter_map(|(position, slot)| match slot {

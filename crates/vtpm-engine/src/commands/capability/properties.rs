@@ -4,6 +4,7 @@ use crate::clock::UPDATE_INTERVAL_MS;
 use crate::commands::table;
 use crate::crypto::hash::HashAlg;
 use crate::dispatch::MAX_COMMAND_SIZE;
+use crate::nv::MAX_ORDERLY_COUNT;
 use crate::object::commit::WINDOW;
 use crate::pcr::attributes;
 use crate::session::authorize::CONTEXT_GAP_MAX;
@@ -22,12 +23,11 @@ pub(crate) const END: u32 = VARIABLE + 0x15;
 pub(crate) const MAX_OBJECT_CONTEXT: u32 = 2 * 1024 + 512;
 /// Most bytes of a saved session context.
 const MAX_SESSION_CONTEXT: u32 = 1024;
-/// `TPM_PT_ORDERLY_COUNT`: how far an orderly counter may run ahead of what is stored.
-const ORDERLY_COUNT: u32 = 255;
 
 fn text(bytes: &[u8], word: u32) -> u32 {
     let start = (word as usize).saturating_mul(4);
-    bytes.get(start..).and_then(|tail| tail.first_chunk::<4>()).map_or(0, |b| u32::from_be_bytes(*b))
+    let word = bytes.get(start..).and_then(|tail| tail.first_chunk::<4>());
+    word.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 /// A property; absent when this TPM does not have it.
@@ -67,7 +67,7 @@ fn fixed(tpm: &Tpm, property: u32) -> Option<u32> {
         26 => u32::from(tpm.context_integrity_hash().id()),
         27 => u32::from(Alg::AES.0),
         28 => 256,
-        29 => ORDERLY_COUNT,
+        29 => MAX_ORDERLY_COUNT as u32,
         30 | 31 => MAX_COMMAND_SIZE as u32,
         32 => MAX_DIGEST as u32,
         33 => MAX_OBJECT_CONTEXT,
@@ -100,10 +100,9 @@ fn variable(tpm: &Tpm, property: u32) -> Option<u32> {
         6 => u32::from(limits.active_sessions).saturating_sub(active),
         7 => free_slots as u32,
         8 => persistent,
-        9 => u32::from(limits.persistent_objects).saturating_sub(persistent),
+        9 => tpm.persistent_available(),
         10 => counters as u32,
-        // As many more as there is room for the smallest counter index.
-        11 => tpm.nv_space_left() / COUNTER_BYTES,
+        11 => tpm.counters_available(),
         12 => tpm.permanent.algorithm_set,
         13 => tpm.profile.algorithms.curves().count() as u32,
         14 => lockout.failed_tries,
@@ -116,9 +115,6 @@ fn variable(tpm: &Tpm, property: u32) -> Option<u32> {
         _ => return None,
     })
 }
-
-/// What a counter index takes from the space of NV: public area, empty authorization, contents.
-const COUNTER_BYTES: u32 = 64;
 
 fn permanent_attributes(tpm: &Tpm) -> PermanentAttributes {
     let hierarchies = &tpm.permanent.hierarchies;

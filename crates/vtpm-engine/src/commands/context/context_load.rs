@@ -62,8 +62,7 @@ command! {
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let SavedContext { header, blob } = command.context;
     let record = tpm.open_context(header, &blob)?;
-    let algorithms = tpm.profile.algorithms;
-    let mut reader = Reader::new(&record, &algorithms);
+    let mut reader = Reader::new(&record, tpm.profile.algorithms);
     // It is this TPM's, but of a release that wrote it differently.
     let foreign = |_| Rc::INTEGRITY.parameter(1);
     if header.saved_handle.is_session() {
@@ -97,7 +96,7 @@ mod tests {
     use crate::object::sequence::{Sequence, SequenceState};
     use crate::pcr::EventHashes;
     use crate::test_util::{Client, command};
-    use crate::wire::{Auth, Cc, Handle, ObjectAttributes, Rc};
+    use crate::wire::{Auth, Cc, Handle, ObjectAttributes, Rc, SymKey};
 
     fn restart(client: &mut Client, shutdown: Option<u16>, startup: u16) {
         if let Some(kind) = shutdown {
@@ -154,10 +153,10 @@ mod tests {
         hmac.update(b"first");
         cmac.update(b"first");
         let states = [
-            SequenceState::Hash { hasher, head: b"firs".to_vec() },
+            SequenceState::Hash { hasher, ticket_safe: Some(true) },
             SequenceState::Event(event),
             SequenceState::Hmac(hmac),
-            SequenceState::Cmac(cmac),
+            SequenceState::Cmac { key: SymKey::from_slice(&[7; 24]), cmac },
         ];
         for state in states {
             let sequence = Sequence { auth: Auth::from_slice(b"auth"), state };
@@ -169,15 +168,15 @@ mod tests {
                 let slot = client.tpm.objects.slot_mut(handle).unwrap().take();
                 let Some(Slot::Sequence(sequence)) = slot else { panic!("no sequence") };
                 let digest = match sequence.state {
-                    SequenceState::Hash { hasher, head } => {
-                        assert_eq!(head, b"firs");
+                    SequenceState::Hash { hasher, ticket_safe } => {
+                        assert_eq!(ticket_safe, Some(true));
                         hasher.finish().to_vec()
                     }
                     SequenceState::Event(event) => {
                         event.finish().flat_map(|(_, digest)| digest.to_vec()).collect()
                     }
                     SequenceState::Hmac(hmac) => hmac.finish().to_vec(),
-                    SequenceState::Cmac(cmac) => cmac.finish().to_vec(),
+                    SequenceState::Cmac { cmac, .. } => cmac.finish().to_vec(),
                 };
                 (sequence.auth, digest)
             };

@@ -78,7 +78,7 @@ mod tests {
 
     use super::super::test_util::{create, flush, name};
     use crate::Profile;
-    use crate::crypto::hash::{HashAlg, Hasher};
+    use crate::crypto::hash::HashAlg;
     use crate::object::sequence::{Sequence, SequenceState};
     use crate::object::{Object, Slot};
     use crate::test_util::{Client, CommandBuilder, command};
@@ -167,8 +167,7 @@ mod tests {
             st_clear: false,
             prepared: Default::default(),
         };
-        let hasher = Hasher::new(HashAlg::Sha256);
-        let state = SequenceState::Hash { hasher, head: Vec::new() };
+        let state = SequenceState::hash(HashAlg::Sha256);
         let sequence = Sequence { auth: Auth::empty(), state };
         for slot in [Slot::Object(Arc::new(public)), Slot::Sequence(Box::new(sequence))] {
             let handle = client.tpm.objects.insert(slot).unwrap();

@@ -158,7 +158,7 @@ mod tests {
     fn arrive(client: &mut Client, parent: Handle, sent: &Travelling) -> Handle {
         let mut rest = client.run(&import(parent, sent)).unwrap().parameters;
         let private = next::<Private>(client, &mut rest);
-        client.load(parent, &Stored { private, public: sent.public.clone() }).unwrap()
+        client.load_stored(parent, &Stored { private, public: sent.public.clone() }).unwrap()
     }
 
     #[test]

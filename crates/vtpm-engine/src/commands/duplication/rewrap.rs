@@ -136,7 +136,7 @@ mod tests {
             .put(Alg::NULL);
         let mut rest = client.run(&import).unwrap().parameters;
         let private = next::<Private>(&client, &mut rest);
-        let arrived = client.load(new, &Stored { private, public }).unwrap();
+        let arrived = client.load_stored(new, &Stored { private, public }).unwrap();
         assert_eq!(client.tpm.name(arrived), name);
     }
 

@@ -129,7 +129,7 @@ mod tests {
         let attest = checked_attest(&client, Some(&key), &response.parameters);
         assert_eq!(attest.tag, Tag::ATTEST_NV_DIGEST);
         let mut contents = b"contents".to_vec();
-        contents.resize(2000, 0);
+        contents.resize(2000, 0xff);
         let mut expected = index_name(2000).to_bytes();
         expected.extend(Digest::from_slice(&hash(HashAlg::Sha1, &[&contents])).to_bytes());
         assert_eq!(attest.attested, expected);

@@ -136,6 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_whose_limit_was_not_written_cannot_be_used() {
+        let mut client = with_index(of_kind(9), 8);
+        client.run(&write(INDEX, &[0; 4], 0)).unwrap();
+        let read = on(Cc::NV_READ, Handle(INDEX), b"index", INDEX).put(8u16).put(0u16);
+        assert_eq!(client.rc(&read), Rc::AUTH_UNAVAILABLE.session(1));
+    }
+
+    #[test]
     fn a_pin_that_was_not_written_cannot_be_used() {
         let mut client = with_index(of_kind(9), 8);
         let read = on(Cc::NV_READ, Handle(INDEX), b"index", INDEX).put(8u16).put(0u16);

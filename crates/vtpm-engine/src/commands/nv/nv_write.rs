@@ -50,15 +50,28 @@ mod tests {
     use crate::commands::nv::test_util::{
         INDEX, ORDINARY, contents, define, of_kind, on, with_index, write,
     };
+    use crate::test_util::command;
     use crate::wire::{Cc, Handle, MaxNvBuffer, NvAttributes, Rc};
 
     #[test]
-    fn what_a_first_write_leaves_out_is_zero() {
-        let mut client = with_index(ORDINARY, 6);
-        client.run(&write(INDEX, b"ab", 2)).unwrap();
-        assert_eq!(contents(&mut client, INDEX, 6).unwrap(), b"\0\0ab\0\0");
-        client.run(&write(INDEX, b"xy", 3)).unwrap();
-        assert_eq!(contents(&mut client, INDEX, 6).unwrap(), b"\0\0axy\0");
+    fn what_a_first_write_leaves_out_is_ones_or_in_an_orderly_index_zeros() {
+        for (attributes, e) in [(ORDINARY, 0xff), (ORDINARY.with(NvAttributes::ORDERLY), 0)] {
+            let mut client = with_index(attributes, 6);
+            client.run(&write(INDEX, b"ab", 2)).unwrap();
+            assert_eq!(contents(&mut client, INDEX, 6).unwrap(), [e, e, b'a', b'b', e, e]);
+            client.run(&write(INDEX, b"xy", 3)).unwrap();
+            assert_eq!(contents(&mut client, INDEX, 6).unwrap(), [e, e, b'a', b'x', b'y', e]);
+        }
+    }
+
+    #[test]
+    fn contents_that_a_start_cleared_do_not_come_back() {
+        let mut client = with_index(ORDINARY.with(NvAttributes::CLEAR_ST_CLEAR), 4);
+        client.run(&write(INDEX, b"data", 0)).unwrap();
+        client.tpm.init();
+        client.run(&command(Cc::STARTUP).put(0u16)).unwrap();
+        client.run(&write(INDEX, b"a", 0)).unwrap();
+        assert_eq!(contents(&mut client, INDEX, 4).unwrap(), b"a\xff\xff\xff");
     }
 
     #[test]

@@ -105,7 +105,7 @@ mod tests {
         ];
         for template in templates {
             let stored = client.create(parent, b"", b"", &template).unwrap();
-            let handle = client.load(parent, &stored).unwrap();
+            let handle = client.load_stored(parent, &stored).unwrap();
             let object = client.tpm.object(handle).unwrap();
             assert_eq!(object.public, stored.public);
             assert_eq!(object.public.attributes, template.attributes);

@@ -201,7 +201,7 @@ mod tests {
         let mut rest = reply.parameters;
         let private = next::<Private>(&client, &mut rest);
         let public = next::<Sized2b<Public>>(&client, &mut rest).0;
-        let again = client.load(parent, &Stored { private, public }).unwrap();
+        let again = client.load_stored(parent, &Stored { private, public }).unwrap();
         assert_eq!(client.tpm.name(again), client.tpm.name(reply.handle.unwrap()));
     }
 

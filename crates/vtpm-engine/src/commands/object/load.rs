@@ -75,7 +75,7 @@ mod tests {
     fn a_loaded_object_is_the_one_that_was_made() {
         let (mut client, parent) = client();
         let stored = client.create(parent, b"pass", b"data", &sealed()).unwrap();
-        let handle = client.load(parent, &stored).unwrap();
+        let handle = client.load_stored(parent, &stored).unwrap();
         let object = client.tpm.object(handle).unwrap();
         let secret = object.sensitive.as_ref().unwrap();
         assert_eq!(secret.composite.as_bytes(), b"data");
@@ -106,7 +106,7 @@ mod tests {
             bytes[position] ^= 1;
             let private = Private::from_slice(&bytes);
             let damaged = Stored { private, public: stored.public.clone() };
-            assert_eq!(client.load(parent, &damaged).unwrap_err(), Rc::INTEGRITY.parameter(1));
+            assert_eq!(client.load_stored(parent, &damaged).unwrap_err(), Rc::INTEGRITY.parameter(1));
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
         for (size, rc) in [(0, Rc::SIZE), (1, Rc::INSUFFICIENT), (20, Rc::INSUFFICIENT)] {
             let private = Private::from_slice(&stored.private[..size]);
             let short = Stored { private, public: stored.public.clone() };
-            assert_eq!(client.load(parent, &short).unwrap_err(), rc.parameter(1));
+            assert_eq!(client.load_stored(parent, &short).unwrap_err(), rc.parameter(1));
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let (mut client, parent) = client();
         let mut stored = client.create(parent, b"", b"data", &sealed()).unwrap();
         stored.public.unique = PublicId::Digest(Digest::from_slice(&[1; 32]));
-        assert_eq!(client.load(parent, &stored).unwrap_err(), Rc::INTEGRITY.parameter(1));
+        assert_eq!(client.load_stored(parent, &stored).unwrap_err(), Rc::INTEGRITY.parameter(1));
     }
 
     #[test]
@@ -134,10 +134,10 @@ mod tests {
         let (mut client, parent) = client();
         let stored = client.create(parent, b"", b"data", &sealed()).unwrap();
         let other = client.primary(Handle::PLATFORM, &ecc_storage());
-        assert_eq!(client.load(other, &stored).unwrap_err(), Rc::INTEGRITY.parameter(1));
+        assert_eq!(client.load_stored(other, &stored).unwrap_err(), Rc::INTEGRITY.parameter(1));
         client.flush(other);
         let key = client.child(parent, &derivation_parent(), b"");
-        assert_eq!(client.load(key, &stored).unwrap_err(), Rc::TYPE.handle(1));
+        assert_eq!(client.load_stored(key, &stored).unwrap_err(), Rc::TYPE.handle(1));
     }
 
     #[test]
@@ -145,15 +145,15 @@ mod tests {
         let (mut client, parent) = client();
         let mut stored = client.create(parent, b"", b"data", &sealed()).unwrap();
         stored.public.name_alg = None;
-        assert_eq!(client.load(parent, &stored).unwrap_err(), Rc::HASH.parameter(2));
+        assert_eq!(client.load_stored(parent, &stored).unwrap_err(), Rc::HASH.parameter(2));
     }
 
     #[test]
     fn a_full_memory_is_reported_before_anything_else() {
         let (mut client, parent) = client();
         let stored = client.create(parent, b"", b"data", &sealed()).unwrap();
-        client.load(parent, &stored).unwrap();
-        client.load(parent, &stored).unwrap();
+        client.load_stored(parent, &stored).unwrap();
+        client.load_stored(parent, &stored).unwrap();
         let load = command(Cc::LOAD)
             .handle(parent)
             .password(b"")

@@ -64,10 +64,10 @@ mod tests {
         let mut client = Client::started();
         let parent = client.primary(Handle::OWNER, &ecc_storage());
         let stored = client.create(parent, b"old", b"data", &sealed()).unwrap();
-        let object = client.load(parent, &stored).unwrap();
+        let object = client.load_stored(parent, &stored).unwrap();
         let mut rest = client.run(&change(object, parent, b"old", b"new")).unwrap().parameters;
         let private = next::<Private>(&client, &mut rest);
-        let changed = client.load(parent, &Stored { private, ..stored }).unwrap();
+        let changed = client.load_stored(parent, &Stored { private, ..stored }).unwrap();
         assert_eq!(client.tpm.auth_value(changed).as_bytes(), b"new");
         assert_eq!(client.tpm.auth_value(object).as_bytes(), b"old");
         assert_eq!(client.tpm.name(changed), client.tpm.name(object));

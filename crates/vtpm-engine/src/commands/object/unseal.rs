@@ -52,7 +52,7 @@ mod tests {
         let mut template = sealed();
         template.attributes = template.attributes.with(crate::wire::ObjectAttributes::NO_DA);
         let stored = client.create(parent, b"pass", &[5; 128], &template).unwrap();
-        let item = client.load(parent, &stored).unwrap();
+        let item = client.load_stored(parent, &stored).unwrap();
         let unseal = |auth| command(Cc::UNSEAL).handle(item).password(auth);
         let reply = client.run(&unseal(b"pass")).unwrap();
         assert_eq!(reply.parameters, SensitiveData::from_slice(&[5; 128]).to_bytes());

@@ -65,8 +65,10 @@ mod tests {
     use crate::wire::{Alg, Cc, Handle, Rc};
 
     fn allocate(banks: &[(Alg, [u8; 3])]) -> CommandBuilder {
-        let mut command =
-            command(Cc::PCR_ALLOCATE).handle(Handle::PLATFORM).password(b"").put(banks.len() as u32);
+        let mut command = command(Cc::PCR_ALLOCATE)
+            .handle(Handle::PLATFORM)
+            .password(b"")
+            .put(banks.len() as u32);
         for (alg, select) in banks {
             command = command.put(*alg).put(3u8).bytes(select);
         }

@@ -24,8 +24,8 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, _: Command) -> Result<Response, Rc> {
-    let (text, rc) = match tpm.self_test.failure {
-        Some(failure) => (failure, Rc::FAILURE.code()),
+    let (text, rc) = match &tpm.self_test.failure {
+        Some(failure) => (failure.as_ref(), Rc::FAILURE.code()),
         None => ("", 0),
     };
     Ok(Response { out_data: MaxBuffer::from_slice(text.as_bytes()), test_result: rc })
