@@ -33,6 +33,11 @@ impl Unmarshal for Comparison {
 }
 
 impl Comparison {
+    /// Whether this is `TPM_EO_NEQ`.
+    pub(crate) fn is_not_equal(self) -> bool {
+        self.0 == Eo::NEQ
+    }
+
     /// `a operation b`, for operands of equal size that are big-endian numbers.
     pub(crate) fn holds(self, a: &[u8], b: &[u8]) -> bool {
         let unsigned = a.cmp(b);

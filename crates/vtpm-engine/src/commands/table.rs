@@ -157,6 +157,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     ACT_SET_TIMEOUT act::act_set_timeout [User] {}
     ECC_ENCRYPT asymmetric::ecc_encrypt [] {}
     ECC_DECRYPT asymmetric::ecc_decrypt [User] {}
+    POLICY_CAPABILITY policy::policy_capability [] {}
     POLICY_PARAMETERS policy::policy_parameters [] {}
     NV_DEFINE_SPACE_2 nv::nv_define_space_2 [User] { nv presence }
     NV_READ_PUBLIC_2 nv::nv_read_public_2 [] {}

@@ -258,7 +258,7 @@ fn generate_rsa(
 /// Whether an exponent is prime; by division, since the largest takes 32768 of them.
 fn is_prime(number: u32) -> bool {
     let divisors = (3..=u32::from(u16::MAX)).step_by(2);
-    number % 2 != 0
+    !number.is_multiple_of(2)
         && divisors
             .take_while(|divisor| u64::from(*divisor).pow(2) <= u64::from(number))
             .all(|divisor| !number.is_multiple_of(divisor))
@@ -272,7 +272,7 @@ fn creation_error(error: crypto::Error) -> Rc {
     }
 }
 
-/// Whether sensitive data is among what the caller gave.
+/// The same without sensitive data: a derived object's is its label and context, which are used up.
 pub(crate) fn without_data(create: SensitiveCreate) -> SensitiveCreate {
     SensitiveCreate { data: SensitiveData::empty(), ..create }
 }

@@ -13,6 +13,9 @@ pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod samples;
 
+#[cfg(test)]
+mod vectors;
+
 use std::sync::{Arc, OnceLock};
 
 use crate::hierarchy::Hierarchy;

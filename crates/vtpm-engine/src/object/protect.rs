@@ -288,7 +288,6 @@ pub(crate) fn rewrap_duplicate(
     name: &[u8],
     outer: &Outer<'_>,
 ) -> Result<Private, Rc> {
-    // `Private` bounds the sum.
     if outer.integrity_size().saturating_add(contents.len()) > MAX_PRIVATE {
         return Err(Rc::VALUE);
     }

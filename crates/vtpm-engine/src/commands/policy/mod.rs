@@ -3,6 +3,7 @@
 pub(crate) mod policy_auth_value;
 pub(crate) mod policy_authorize;
 pub(crate) mod policy_authorize_nv;
+pub(crate) mod policy_capability;
 pub(crate) mod policy_command_code;
 pub(crate) mod policy_counter_timer;
 pub(crate) mod policy_cp_hash;
@@ -21,3 +22,6 @@ pub(crate) mod policy_secret;
 pub(crate) mod policy_signed;
 pub(crate) mod policy_template;
 pub(crate) mod policy_ticket;
+
+#[cfg(test)]
+pub(crate) mod test_util;

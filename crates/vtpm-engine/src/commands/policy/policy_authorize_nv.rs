@@ -46,3 +46,57 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.extend_policy(Cc::POLICY_AUTHORIZE_NV, &[&name]);
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::nv::test_util::{INDEX, ORDINARY, with_index, write};
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, session};
+    use crate::crypto::hash::HashAlg;
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{Cc, Handle, Marshal, Rc, Se};
+
+    fn setup(contents: &[u8]) -> (Client, Handle) {
+        let mut client = with_index(ORDINARY, 40);
+        client.run(&write(INDEX, contents, 0)).unwrap();
+        let session = session(&mut client, Se::POLICY);
+        (client, session)
+    }
+
+    fn request(session: Handle) -> CommandBuilder {
+        command(Cc::POLICY_AUTHORIZE_NV)
+            .handle(Handle(INDEX))
+            .handle(Handle(INDEX))
+            .handle(session)
+            .password(b"index")
+    }
+
+    #[test]
+    fn the_policy_in_the_index_becomes_the_indexs_name() {
+        let policy = extended(&ZEROS, Cc::POLICY_AUTH_VALUE, &[]);
+        let contents = [HashAlg::Sha256.to_bytes(), policy].concat();
+        let (mut client, session) = setup(&contents);
+        assert_eq!(client.rc(&request(session)), Rc::VALUE);
+        client.run(&command(Cc::POLICY_AUTH_VALUE).handle(session)).unwrap();
+        client.run(&request(session)).unwrap();
+        let name = client.tpm.name(Handle(INDEX));
+        let expected = extended(&ZEROS, Cc::POLICY_AUTHORIZE_NV, &[&name]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn the_index_must_hold_a_digest_of_the_sessions_hash() {
+        let (mut client, session) = setup(&[0; 8]);
+        assert_eq!(client.rc(&request(session)), Rc::HASH);
+        let (mut client, session) = setup(&HashAlg::Sha1.to_bytes());
+        assert_eq!(client.rc(&request(session)), Rc::HASH);
+        let (mut client, session) = setup(&HashAlg::Sha512.to_bytes());
+        assert_eq!(client.rc(&request(session)), Rc::INSUFFICIENT);
+    }
+
+    #[test]
+    fn a_trial_needs_no_contents() {
+        let mut client = with_index(ORDINARY, 40);
+        let trial = session(&mut client, Se::TRIAL);
+        client.run(&request(trial)).unwrap();
+    }
+}

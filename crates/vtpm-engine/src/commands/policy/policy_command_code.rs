@@ -36,3 +36,27 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.command = Some(command.code);
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{digest, hex, on, started};
+    use crate::wire::{Cc, Rc, Se};
+
+    #[test]
+    fn the_digest_is_the_known_one() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_COMMAND_CODE, session).put(Cc::DUPLICATE)).unwrap();
+        let known = "bef56b8c1cc84e11edd717528d2cd99356bd2bbf8f015209c3f84aeeaba8e8a2";
+        assert_eq!(digest(&mut client, session), hex(known));
+    }
+
+    #[test]
+    fn another_command_is_refused_and_so_is_an_unknown_one() {
+        let (mut client, session) = started(Se::POLICY);
+        let unknown = on(Cc::POLICY_COMMAND_CODE, session).put(Cc(0x1ff));
+        assert_eq!(client.rc(&unknown), Rc::POLICY_CC.parameter(1));
+        client.run(&on(Cc::POLICY_COMMAND_CODE, session).put(Cc::DUPLICATE)).unwrap();
+        client.run(&on(Cc::POLICY_COMMAND_CODE, session).put(Cc::DUPLICATE)).unwrap();
+        assert_eq!(client.rc(&unknown), Rc::VALUE.parameter(1));
+    }
+}

@@ -38,3 +38,37 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.binding = binding;
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Digest, Rc, Se};
+
+    #[test]
+    fn the_digest_extends_the_policy() {
+        let (mut client, session) = started(Se::POLICY);
+        let request = on(Cc::POLICY_CP_HASH, session).put(Digest::from_slice(&[1; 32]));
+        client.run(&request).unwrap();
+        let expected = extended(&ZEROS, Cc::POLICY_CP_HASH, &[&[1; 32]]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn a_digest_of_another_hash_is_refused() {
+        let (mut client, session) = started(Se::POLICY);
+        let request = on(Cc::POLICY_CP_HASH, session).put(Digest::from_slice(&[1; 20]));
+        assert_eq!(client.rc(&request), Rc::SIZE.parameter(1));
+    }
+
+    #[test]
+    fn a_policy_is_bound_to_one_thing_only() {
+        let (mut client, session) = started(Se::POLICY);
+        let request = on(Cc::POLICY_CP_HASH, session).put(Digest::from_slice(&[1; 32]));
+        client.run(&request).unwrap();
+        let other = on(Cc::POLICY_CP_HASH, session).put(Digest::from_slice(&[2; 32]));
+        assert_eq!(client.rc(&other), Rc::CPHASH);
+        let template = on(Cc::POLICY_TEMPLATE, session).put(Digest::from_slice(&[1; 32]));
+        assert_eq!(client.rc(&template), Rc::CPHASH);
+        client.run(&request).unwrap();
+    }
+}

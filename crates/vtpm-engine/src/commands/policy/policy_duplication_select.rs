@@ -50,3 +50,36 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.command = Some(Cc::DUPLICATE);
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Name, Rc, Se};
+
+    #[test]
+    fn the_object_is_named_on_request() {
+        for (include, object) in [(true, &b"object"[..]), (false, b"")] {
+            let (mut client, session) = started(Se::POLICY);
+            let request = on(Cc::POLICY_DUPLICATION_SELECT, session)
+                .put(Name::from_slice(b"object"))
+                .put(Name::from_slice(b"parent"))
+                .put(include);
+            client.run(&request).unwrap();
+            let arguments: [&[u8]; 3] = [object, b"parent", &[u8::from(include)]];
+            let expected = extended(&ZEROS, Cc::POLICY_DUPLICATION_SELECT, &arguments);
+            assert_eq!(digest(&mut client, session), expected);
+            assert_eq!(client.rc(&request), Rc::CPHASH);
+        }
+    }
+
+    #[test]
+    fn a_policy_for_a_command_is_refused() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_COMMAND_CODE, session).put(Cc::DUPLICATE)).unwrap();
+        let request = on(Cc::POLICY_DUPLICATION_SELECT, session)
+            .put(Name::empty())
+            .put(Name::empty())
+            .put(true);
+        assert_eq!(client.rc(&request), Rc::COMMAND_CODE);
+    }
+}

@@ -28,3 +28,25 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let policy_digest = tpm.policy_session(command.policy_session)?.policy.digest.clone();
     Ok(Response { policy_digest })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, on, started};
+    use crate::wire::{Cc, Handle, Rc, Se};
+
+    #[test]
+    fn a_policy_starts_with_zeros() {
+        let (mut client, session) = started(Se::POLICY);
+        assert_eq!(digest(&mut client, session), ZEROS);
+    }
+
+    #[test]
+    fn an_hmac_session_has_no_policy() {
+        let (mut client, session) = started(Se::HMAC);
+        assert_eq!(client.rc(&on(Cc::POLICY_GET_DIGEST, session)), Rc::VALUE.handle(1));
+        let policy = Handle(0x0300_0000 | session.index());
+        assert_eq!(client.rc(&on(Cc::POLICY_GET_DIGEST, policy)), Rc::HANDLE.handle(1));
+        let missing = on(Cc::POLICY_GET_DIGEST, Handle(0x0300_0001));
+        assert_eq!(client.rc(&missing), Rc::reference_handle(0));
+    }
+}

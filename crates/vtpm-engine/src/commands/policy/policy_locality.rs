@@ -33,10 +33,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
 }
 
 /// What both settings allow; an earlier setting of none allows all.
-fn restrict(
-    earlier: LocalityAttributes,
-    wanted: LocalityAttributes,
-) -> Option<LocalityAttributes> {
+fn restrict(earlier: LocalityAttributes, wanted: LocalityAttributes) -> Option<LocalityAttributes> {
     if wanted == LocalityAttributes::NONE {
         return None;
     }
@@ -49,4 +46,40 @@ fn restrict(
         _ => LocalityAttributes::NONE,
     };
     (allowed != LocalityAttributes::NONE).then_some(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Rc, Se};
+
+    #[test]
+    fn localities_are_narrowed_and_each_request_extends_the_policy() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_LOCALITY, session).put(0b00111u8)).unwrap();
+        client.run(&on(Cc::POLICY_LOCALITY, session).put(0b01110u8)).unwrap();
+        let policy = &client.tpm.sessions.get(session).unwrap().policy;
+        assert_eq!(policy.locality.0, 0b00110);
+        let first = extended(&ZEROS, Cc::POLICY_LOCALITY, &[&[0b00111]]);
+        let expected = extended(&first, Cc::POLICY_LOCALITY, &[&[0b01110]]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn no_locality_and_ones_that_exclude_each_other_are_refused() {
+        for (first, second) in [(1u8, 0u8), (1, 2), (1, 32), (32, 1), (32, 33)] {
+            let (mut client, session) = started(Se::POLICY);
+            client.run(&on(Cc::POLICY_LOCALITY, session).put(first)).unwrap();
+            let request = on(Cc::POLICY_LOCALITY, session).put(second);
+            assert_eq!(client.rc(&request), Rc::RANGE.parameter(1));
+            assert_eq!(client.tpm.sessions.get(session).unwrap().policy.locality.0, first);
+        }
+    }
+
+    #[test]
+    fn an_extended_locality_can_be_repeated() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_LOCALITY, session).put(77u8)).unwrap();
+        client.run(&on(Cc::POLICY_LOCALITY, session).put(77u8)).unwrap();
+    }
 }

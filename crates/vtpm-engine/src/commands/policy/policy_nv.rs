@@ -42,8 +42,64 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     }
     let name = tpm.name(nv_index);
     let session = tpm.policy_session_mut(command.policy_session)?;
-    let arguments =
-        command.operation.arguments(session, &command.operand_b, command.offset, &[]);
+    let arguments = command.operation.arguments(session, &command.operand_b, command.offset, &[]);
     session.extend_policy(Cc::POLICY_NV, &[&arguments, &name]);
     Ok(Response {})
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::nv::test_util::{INDEX, ORDINARY, with_index, write};
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, session};
+    use crate::crypto::hash::{HashAlg, hash};
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{Cc, Digest, Eo, Handle, Marshal, Rc, Se};
+
+    fn request(session: Handle, operand: &[u8], offset: u16, operation: Eo) -> CommandBuilder {
+        command(Cc::POLICY_NV)
+            .handle(Handle(INDEX))
+            .handle(Handle(INDEX))
+            .handle(session)
+            .password(b"index")
+            .put(Digest::from_slice(operand))
+            .put(offset)
+            .put(operation)
+    }
+
+    fn setup(kind: Se) -> (Client, Handle) {
+        let mut client = with_index(ORDINARY, 4);
+        client.run(&write(INDEX, &[1, 2, 3, 4], 0)).unwrap();
+        let session = session(&mut client, kind);
+        (client, session)
+    }
+
+    #[test]
+    fn a_comparison_that_holds_extends_the_policy_by_the_index() {
+        let (mut client, session) = setup(Se::POLICY);
+        client.run(&request(session, &[2, 4], 1, Eo::UNSIGNED_LT)).unwrap();
+        let parts: [&[u8]; 3] = [&[2, 4], &1u16.to_bytes(), &Eo::UNSIGNED_LT.to_bytes()];
+        let arguments = hash(HashAlg::Sha256, &parts);
+        let name = client.tpm.name(Handle(INDEX));
+        let expected = extended(&ZEROS, Cc::POLICY_NV, &[&arguments, &name]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn one_that_does_not_or_reaches_too_far_is_refused() {
+        let (mut client, session) = setup(Se::POLICY);
+        assert_eq!(client.rc(&request(session, &[2, 2], 1, Eo::EQ)), Rc::POLICY);
+        assert_eq!(client.rc(&request(session, &[2], 5, Eo::EQ)), Rc::VALUE.parameter(2));
+        assert_eq!(client.rc(&request(session, &[2, 2], 3, Eo::EQ)), Rc::SIZE.parameter(1));
+        assert_eq!(client.rc(&request(session, &[2], 1, Eo(12))), Rc::VALUE.parameter(3));
+        assert_eq!(digest(&mut client, session), ZEROS);
+    }
+
+    #[test]
+    fn an_index_that_was_never_written_serves_a_trial_only() {
+        let mut client = with_index(ORDINARY, 4);
+        let policy = session(&mut client, Se::POLICY);
+        assert_eq!(client.rc(&request(policy, &[1], 0, Eo::EQ)), Rc::NV_UNINITIALIZED);
+        let trial = session(&mut client, Se::TRIAL);
+        client.run(&request(trial, &[1], 9, Eo::EQ)).unwrap();
+    }
 }

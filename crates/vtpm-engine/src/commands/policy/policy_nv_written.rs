@@ -34,3 +34,20 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.extend_policy(Cc::POLICY_NV_WRITTEN, &[&[u8::from(written)]]);
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Rc, Se};
+
+    #[test]
+    fn the_wanted_state_can_be_repeated_but_not_changed() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_NV_WRITTEN, session).put(true)).unwrap();
+        let expected = extended(&ZEROS, Cc::POLICY_NV_WRITTEN, &[&[1]]);
+        assert_eq!(digest(&mut client, session), expected);
+        client.run(&on(Cc::POLICY_NV_WRITTEN, session).put(true)).unwrap();
+        let request = on(Cc::POLICY_NV_WRITTEN, session).put(false);
+        assert_eq!(client.rc(&request), Rc::VALUE.parameter(1));
+    }
+}

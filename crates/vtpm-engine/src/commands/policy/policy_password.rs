@@ -29,3 +29,20 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.auth_value_needed = false;
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{digest, on, session, started};
+    use crate::wire::{Cc, Se};
+
+    #[test]
+    fn the_digest_is_that_of_an_authorization_value() {
+        let (mut client, password) = started(Se::POLICY);
+        let value = session(&mut client, Se::POLICY);
+        client.run(&on(Cc::POLICY_PASSWORD, password)).unwrap();
+        client.run(&on(Cc::POLICY_AUTH_VALUE, value)).unwrap();
+        assert_eq!(digest(&mut client, password), digest(&mut client, value));
+        let policy = &client.tpm.sessions.get(password).unwrap().policy;
+        assert!(policy.password_needed && !policy.auth_value_needed);
+    }
+}

@@ -51,3 +51,62 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     }
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::crypto::hash::{HashAlg, hash};
+    use crate::test_util::CommandBuilder;
+    use crate::wire::Handle;
+    use crate::wire::{Cc, Digest, List, Marshal, PcrSelection, PcrSelections, Rc, Se};
+
+    fn selection(hash: HashAlg, pcr: u32) -> PcrSelections {
+        let mut selection = PcrSelection::none(hash);
+        selection.set(pcr);
+        List(vec![selection])
+    }
+
+    fn request(session: Handle, expected: &[u8], pcrs: &PcrSelections) -> CommandBuilder {
+        on(Cc::POLICY_PCR, session).put(Digest::from_slice(expected)).put(pcrs)
+    }
+
+    #[test]
+    fn selection_and_values_extend_the_policy() {
+        let (mut client, session) = started(Se::POLICY);
+        let pcrs = selection(HashAlg::Sha256, 7);
+        client.run(&request(session, b"", &pcrs)).unwrap();
+        let values = hash(HashAlg::Sha256, &[&ZEROS]);
+        let expected = extended(&ZEROS, Cc::POLICY_PCR, &[&pcrs.to_bytes(), &values]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn other_values_are_refused_but_a_trial_takes_them() {
+        let (mut client, session) = started(Se::POLICY);
+        let pcrs = selection(HashAlg::Sha256, 7);
+        assert_eq!(client.rc(&request(session, &[1; 32], &pcrs)), Rc::VALUE.parameter(1));
+        let trial = super::super::test_util::session(&mut client, Se::TRIAL);
+        client.run(&request(trial, &[1; 32], &pcrs)).unwrap();
+        let expected = extended(&ZEROS, Cc::POLICY_PCR, &[&pcrs.to_bytes(), &[1; 32]]);
+        assert_eq!(digest(&mut client, trial), expected);
+    }
+
+    #[test]
+    fn a_bank_that_is_not_there_is_taken_out_of_the_selection() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&request(session, b"", &selection(HashAlg::Sha512, 7))).unwrap();
+        let none: PcrSelections = List(vec![PcrSelection::none(HashAlg::Sha512)]);
+        let values = hash(HashAlg::Sha256, &[]);
+        let expected = extended(&ZEROS, Cc::POLICY_PCR, &[&none.to_bytes(), &values]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+
+    #[test]
+    fn a_change_between_two_checks_is_noticed() {
+        let (mut client, session) = started(Se::POLICY);
+        let pcrs = selection(HashAlg::Sha256, 7);
+        client.run(&request(session, b"", &pcrs)).unwrap();
+        client.tpm.note_pcr_change(7);
+        assert_eq!(client.rc(&request(session, b"", &pcrs)), Rc::PCR_CHANGED);
+    }
+}

@@ -27,3 +27,18 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.presence_needed = true;
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Se};
+
+    #[test]
+    fn presence_is_demanded_and_named_in_the_policy() {
+        let (mut client, session) = started(Se::POLICY);
+        client.run(&on(Cc::POLICY_PHYSICAL_PRESENCE, session)).unwrap();
+        assert!(client.tpm.sessions.get(session).unwrap().policy.presence_needed);
+        let expected = extended(&ZEROS, Cc::POLICY_PHYSICAL_PRESENCE, &[]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+}

@@ -5,7 +5,9 @@ use crate::crypto::hash;
 use crate::policy::{Assertion, Blame, Timeout};
 use crate::session::authorize::Authorized;
 use crate::tpm::Tpm;
-use crate::wire::{Cc, DhObject, Digest, HandleInterface, Nonce, Rc, ShPolicy, Signature, Tag, Ticket};
+use crate::wire::{
+    Cc, DhObject, Digest, HandleInterface, Nonce, Rc, ShPolicy, Signature, Tag, Ticket,
+};
 
 command! {
     /// Includes a signed authorization in a policy.
@@ -83,4 +85,112 @@ fn check_signature(tpm: &Tpm, command: &Command) -> Result<(), Rc> {
     // A sequence verifies nothing.
     let key = tpm.object(command.auth_object).map_err(|_| Rc::SCHEME)?;
     tpm.verify(&key, &command.auth, &digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, asserted, digest, session_with_nonce, start};
+    use crate::crypto::ecc::Curve;
+    use crate::crypto::hash::{HashAlg, hash};
+    use crate::sign::test_keys;
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{Cc, Digest, Handle, Nonce, Rc, Scheme, Se, Signature};
+
+    struct Setup {
+        client: Client,
+        key: Handle,
+        session: Handle,
+        nonce: Nonce,
+    }
+
+    fn setup(kind: Se) -> Setup {
+        let mut client = Client::started();
+        let scheme = Scheme::Ecdsa(HashAlg::Sha256);
+        let key = client.load(test_keys::ecc(Curve::P256, scheme));
+        let (session, nonce) = session_with_nonce(&mut client, kind);
+        Setup { client, key, session, nonce }
+    }
+
+    impl Setup {
+        fn signed(&mut self, nonce: &[u8], expiration: i32, policy_ref: &[u8]) -> CommandBuilder {
+            let parts: [&[u8]; 3] = [nonce, &expiration.to_be_bytes(), policy_ref];
+            let digest = hash(HashAlg::Sha256, &parts);
+            let key = self.client.tpm.object(self.key).unwrap();
+            let scheme = Scheme::Ecdsa(HashAlg::Sha256);
+            let signature = self.client.tpm.sign(&key, scheme, &digest).unwrap();
+            self.request(nonce, expiration, policy_ref, &signature)
+        }
+
+        fn request(
+            &self,
+            nonce: &[u8],
+            expiration: i32,
+            policy_ref: &[u8],
+            signature: &Signature,
+        ) -> CommandBuilder {
+            command(Cc::POLICY_SIGNED)
+                .handle(self.key)
+                .handle(self.session)
+                .put(Nonce::from_slice(nonce))
+                .put(Digest::empty())
+                .put(Nonce::from_slice(policy_ref))
+                .put(expiration)
+                .put(signature)
+        }
+    }
+
+    #[test]
+    fn a_signature_by_the_key_extends_the_policy_by_its_name() {
+        let mut setup = setup(Se::POLICY);
+        let nonce = setup.nonce.clone();
+        let request = setup.signed(&nonce, 10, b"ref");
+        setup.client.run(&request).unwrap();
+        let name = setup.client.tpm.name(setup.key);
+        let expected = asserted(&ZEROS, Cc::POLICY_SIGNED, &name, b"ref");
+        assert_eq!(digest(&mut setup.client, setup.session), expected);
+    }
+
+    #[test]
+    fn a_signature_over_something_else_is_refused() {
+        let mut setup = setup(Se::POLICY);
+        let scheme = Scheme::Ecdsa(HashAlg::Sha256);
+        let key = setup.client.tpm.object(setup.key).unwrap();
+        let signature = setup.client.tpm.sign(&key, scheme, &[1; 32]).unwrap();
+        let request = setup.request(b"", 0, b"", &signature);
+        assert_eq!(setup.client.rc(&request), Rc::SIGNATURE.parameter(5));
+    }
+
+    #[test]
+    fn a_trial_does_not_look_at_the_signature() {
+        let mut setup = setup(Se::TRIAL);
+        let signature = Signature::Ecc {
+            scheme: Scheme::Ecdsa(HashAlg::Sha256),
+            r: vec![1; 32].into(),
+            s: vec![1; 32].into(),
+        };
+        let request = setup.request(b"", 0, b"", &signature);
+        setup.client.run(&request).unwrap();
+    }
+
+    #[test]
+    fn a_negative_expiration_gives_a_ticket() {
+        let mut setup = setup(Se::POLICY);
+        let request = setup.signed(b"", -10, b"ref");
+        let reply = setup.client.run(&request).unwrap().parameters;
+        let (timeout, ticket) = reply.split_at(10);
+        assert_eq!(timeout[..3], [0, 8, 0x80]);
+        assert_eq!(ticket[..6], [0x80, 0x25, 0x40, 0, 0, 7]);
+        let other = setup.client.run(&start(Se::POLICY)).unwrap().handle.unwrap();
+        let name = setup.client.tpm.name(setup.key);
+        let by_ticket = command(Cc::POLICY_TICKET)
+            .handle(other)
+            .bytes(timeout)
+            .put(Digest::empty())
+            .put(Nonce::from_slice(b"ref"))
+            .put(name)
+            .bytes(ticket);
+        setup.client.run(&by_ticket).unwrap();
+        let session = setup.session;
+        assert_eq!(digest(&mut setup.client, other), digest(&mut setup.client, session));
+    }
 }

@@ -40,3 +40,23 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     session.policy.binding = PolicyBinding::Template(command.template_hash);
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::test_util::{ZEROS, digest, extended, on, started};
+    use crate::wire::{Cc, Digest, Rc, Se};
+
+    #[test]
+    fn the_same_template_can_be_repeated_but_no_other() {
+        let (mut client, session) = started(Se::POLICY);
+        let request =
+            |digest: &[u8]| on(Cc::POLICY_TEMPLATE, session).put(Digest::from_slice(digest));
+        assert_eq!(client.rc(&request(&[1; 20])), Rc::SIZE.parameter(1));
+        client.run(&request(&[1; 32])).unwrap();
+        assert_eq!(client.rc(&request(&[2; 32])), Rc::VALUE.parameter(1));
+        client.run(&request(&[1; 32])).unwrap();
+        let first = extended(&ZEROS, Cc::POLICY_TEMPLATE, &[&[1; 32]]);
+        let expected = extended(&first, Cc::POLICY_TEMPLATE, &[&[1; 32]]);
+        assert_eq!(digest(&mut client, session), expected);
+    }
+}

@@ -168,3 +168,131 @@ fn check_bind(tpm: &Tpm, bind: Handle) -> Result<(), Rc> {
     };
     if fits { Ok(()) } else { Err(Rc::HANDLE.handle(2)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::nv::test_util::{INDEX, of_kind, with_index};
+    use crate::commands::policy::test_util::start;
+    use crate::crypto::hash::HashAlg;
+    use crate::sign::test_keys;
+    use crate::test_util::{Client, CommandBuilder, command};
+    use crate::wire::{
+        Aes, Cc, EncryptedSecret, Handle, KeyedHashScheme, Marshal, Nonce, ObjectAttributes, Rc,
+        Scheme, Se, SymDef, SymMode,
+    };
+
+    struct Start {
+        key: Handle,
+        bind: Handle,
+        nonce: usize,
+        salt: usize,
+        symmetric: SymDef,
+    }
+
+    const PLAIN: Start = Start {
+        key: Handle::NULL,
+        bind: Handle::NULL,
+        nonce: 16,
+        salt: 0,
+        symmetric: SymDef::Null,
+    };
+
+    impl Start {
+        fn build(&self) -> CommandBuilder {
+            command(Cc::START_AUTH_SESSION)
+                .handle(self.key)
+                .handle(self.bind)
+                .put(Nonce::from_slice(&vec![1; self.nonce]))
+                .put(EncryptedSecret::from_slice(&vec![1; self.salt]))
+                .put(Se::HMAC)
+                .put(self.symmetric)
+                .put(HashAlg::Sha256)
+        }
+    }
+
+    #[test]
+    fn the_nonce_has_the_size_of_the_callers() {
+        let mut client = Client::started();
+        for nonce in [16, 31, 32] {
+            let reply = client.run(&Start { nonce, ..PLAIN }.build()).unwrap();
+            assert_eq!(reply.parameters.len(), 2 + nonce);
+        }
+    }
+
+    #[test]
+    fn a_nonce_that_is_short_or_longer_than_the_digest_is_refused() {
+        let mut client = Client::started();
+        for nonce in [0, 15, 33, 64] {
+            let request = Start { nonce, ..PLAIN }.build();
+            assert_eq!(client.rc(&request), Rc::SIZE.parameter(1));
+        }
+    }
+
+    #[test]
+    fn the_handle_says_the_kind() {
+        let mut client = Client::started();
+        for (kind, handle) in
+            [(Se::HMAC, 0x0200_0000), (Se::POLICY, 0x0300_0001), (Se::TRIAL, 0x0300_0002)]
+        {
+            assert_eq!(client.run(&start(kind)).unwrap().handle, Some(Handle(handle)));
+        }
+        assert_eq!(client.rc(&start(Se::HMAC)), Rc::SESSION_MEMORY);
+        assert_eq!(client.rc(&start(Se(2))), Rc::VALUE.parameter(3));
+    }
+
+    #[test]
+    fn a_salt_needs_a_key_and_a_key_a_salt() {
+        let mut client = Client::started();
+        let request = Start { salt: 32, ..PLAIN }.build();
+        assert_eq!(client.rc(&request), Rc::VALUE.parameter(2));
+        let decrypt = ObjectAttributes::DECRYPT;
+        let key = client.load(test_keys::with(test_keys::rsa(Scheme::Null), decrypt));
+        let request = Start { key, ..PLAIN }.build();
+        assert_eq!(client.rc(&request), Rc::VALUE.parameter(2));
+        let request = Start { key, salt: 128, ..PLAIN }.build();
+        assert_eq!(client.rc(&request), Rc::VALUE.parameter(2));
+    }
+
+    #[test]
+    fn the_key_must_be_asymmetric_complete_and_for_decryption() {
+        let mut client = Client::started();
+        let signing = client.load(test_keys::rsa(Scheme::Null));
+        let public = client.load(test_keys::public_only(test_keys::rsa(Scheme::Null)));
+        let hmac = client.load(test_keys::hmac(KeyedHashScheme::Null));
+        let keys = [(signing, Rc::ATTRIBUTES), (public, Rc::HANDLE), (hmac, Rc::KEY)];
+        for (key, rc) in keys {
+            let request = Start { key, salt: 32, ..PLAIN }.build();
+            assert_eq!(client.rc(&request), rc.handle(1));
+        }
+        let request = Start { bind: public, ..PLAIN }.build();
+        assert_eq!(client.rc(&request), Rc::HANDLE.handle(2));
+    }
+
+    #[test]
+    fn a_pin_index_binds_no_session() {
+        let mut client = with_index(of_kind(9), 8);
+        let request = Start { bind: Handle(INDEX), ..PLAIN }.build();
+        assert_eq!(client.rc(&request), Rc::HANDLE.handle(2));
+    }
+
+    #[test]
+    fn a_block_cipher_works_in_cfb_mode() {
+        let mut client = Client::started();
+        for mode in [None, Some(SymMode::Cbc), Some(SymMode::Ctr)] {
+            let symmetric = SymDef::Aes(Aes { bits: 128, mode });
+            let request = Start { symmetric, ..PLAIN }.build();
+            assert_eq!(client.rc(&request), Rc::MODE.parameter(4));
+        }
+        client.run(&Start { symmetric: SymDef::Aes(Aes::cfb(256)), ..PLAIN }.build()).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_hash_is_refused() {
+        let mut client = Client::started();
+        let mut bytes = start(Se::HMAC).build();
+        let end = bytes.len();
+        bytes[end - 2..].copy_from_slice(&crate::wire::Alg::NULL.to_bytes());
+        let response = client.raw(&bytes);
+        assert_eq!(response[6..10], Rc::HASH.parameter(5).code().to_be_bytes());
+    }
+}
