@@ -36,6 +36,9 @@ impl Tpm {
     /// `position` is the handle's zero-based place.
     pub(crate) fn check_loaded(&self, handle: Handle, position: usize) -> Result<(), Rc> {
         let missing = Err(Rc::reference_handle(position));
+        if !self.is_in_range(handle) {
+            return Err(Rc::VALUE);
+        }
         match handle.kind() {
             Some(HandleType::Permanent) => match handle.act() {
                 Some(act) if usize::from(act) >= self.clear.acts.len() => Err(Rc::VALUE),
@@ -60,6 +63,16 @@ impl Tpm {
             Some(HandleType::Pcr) => Ok(()),
             None => Err(Rc::VALUE),
         }
+    }
+
+    /// Whether a session or transient object could have this handle at all.
+    pub(crate) fn is_in_range(&self, handle: Handle) -> bool {
+        let limit = match handle.kind() {
+            Some(HandleType::HmacSession | HandleType::PolicySession) => self.sessions.slots.len(),
+            Some(HandleType::Transient) => self.objects.slots().len(),
+            _ => return true,
+        };
+        (handle.index() as usize) < limit
     }
 
     fn check_persistent(&self, handle: Handle) -> Result<(), Rc> {

@@ -20,7 +20,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on the file or its directory.
-    #[error("cannot {action} {}: {source}; check the disk, its free space and permissions", path.display())]
+    #[error(
+        "cannot {action} {}: {source}; check the disk, its free space and permissions",
+        path.display()
+    )]
     Io {
         /// What was tried, as a verb that fits before the path.
         action: &'static str,

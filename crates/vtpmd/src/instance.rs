@@ -65,7 +65,8 @@ impl Instance {
     pub(crate) fn start(file: StateFile) -> Result<(Self, std::thread::JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel();
         let cancel = Arc::new(AtomicBool::new(false));
-        let owner = Owner { file, tpm: None, incoming: Incoming::default(), cancel: cancel.clone() };
+        let incoming = Incoming::default();
+        let owner = Owner { file, tpm: None, incoming, cancel: cancel.clone() };
         let thread = std::thread::Builder::new()
             .name("tpm".into())
             .spawn(move || owner.run(&queue))

@@ -163,8 +163,8 @@ impl Tpm {
     /// The sensitive area in what [`Tpm::sensitive_to_private`] made.
     ///
     /// # Errors
-    /// `TPM_RC_INTEGRITY`; `TPM_RC_SENSITIVE` when what was protected is no sensitive area; those of
-    /// reading the parts. Without a parameter number.
+    /// `TPM_RC_INTEGRITY`; `TPM_RC_SENSITIVE` when what was protected is no sensitive area; those
+    /// of reading the parts. Without a parameter number.
     pub(crate) fn private_to_sensitive(
         &self,
         private: &Private,

@@ -1,6 +1,6 @@
 //! What attributes and schemes a public area may have: for a template, and for an object that is
-//! loaded or imported (Part 1, clauses 25 and 27; Part 2, clauses 8.3 and 12.2; Part 3, clauses 12.1
-//! and 12.2).
+//! loaded or imported (Part 1, clauses 25 and 27; Part 2, clauses 8.3 and 12.2; Part 3, clauses
+//! 12.1 and 12.2).
 
 use super::Object;
 use crate::crypto::hash::HashAlg;

@@ -176,8 +176,8 @@ fn primary_objects_are_the_same_in_every_release() {
     }
     let aes = sym_cipher(FIXED.with(OWN).with(Attr::DECRYPT), Some(SymMode::Cfb));
     let mut text = String::from(
-        "# Primary objects of fixed seeds (see the test): public and sensitive areas. A change here\n\
-         # means that every key of every TPM in use is lost.\n",
+        "# Primary objects of fixed seeds (see the test): public and sensitive areas. A change\n\
+         # here means that every key of every TPM in use is lost.\n",
     );
     for (name, hierarchy, template) in [
         ("rsa-2048", Handle::OWNER, rsa_storage(2048)),

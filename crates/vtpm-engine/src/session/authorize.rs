@@ -201,6 +201,9 @@ impl Tpm {
             }
             return if entry.nonce_caller.is_empty() { Ok(()) } else { Err(Rc::NONCE) };
         }
+        if !self.is_in_range(entry.handle) {
+            return Err(Rc::VALUE);
+        }
         let position = earlier.entries.len();
         let session = self.sessions.get(entry.handle).ok_or(Rc::reference_session(position))?;
         let is_policy_handle = entry.handle.is(HandleType::PolicySession);

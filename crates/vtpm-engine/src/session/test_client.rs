@@ -195,7 +195,8 @@ impl Call {
         for (entry, nonce_caller) in uses.iter().zip(&nonces) {
             if entry.attributes.has(SessionAttributes::ENCRYPT) {
                 let session = &entry.session;
-                let data = &mut parameters[2..];
+                let size = usize::from(u16::from_be_bytes([parameters[0], parameters[1]]));
+                let data = &mut parameters[2..2 + size];
                 session.transform(entry.auth, &session.nonce_tpm, nonce_caller, false, data);
             }
         }

@@ -298,6 +298,19 @@ fn exclusivity_is_lost_by_a_command_outside_the_session_and_regained_by_a_reset(
 }
 
 #[test]
+fn a_handle_that_no_session_can_have_is_refused_as_such() {
+    let mut client = Client::started();
+    let beyond = client.tpm.sessions.slots.len() as u32;
+    let with = |handle| command(Cc::GET_RANDOM).session(handle, &[1; 16], 0x81, b"").put(1u16);
+    let handle = Handle(0x0200_0000 + beyond);
+    assert_eq!(client.rc(&with(handle)), Rc::VALUE.session(1));
+    let handle = Handle(0x0200_0000 + beyond - 1);
+    assert_eq!(client.rc(&with(handle)), Rc::reference_session(0));
+    let digest = command(Cc::POLICY_GET_DIGEST).handle(Handle(0x0300_0000 + beyond));
+    assert_eq!(client.rc(&digest), Rc::VALUE.handle(1));
+}
+
+#[test]
 fn a_session_that_neither_authorizes_nor_does_anything_else_is_refused() {
     let mut client = Client::started();
     let mut session = ClientSession::start(&mut client, &Start::plain(Se::HMAC));

@@ -12,7 +12,8 @@ use crate::object::sequence::{Sequence, SequenceState};
 use crate::object::{self, Object};
 use crate::pcr::EventHashes;
 use crate::wire::{
-    Auth, Handle, MAX_DIGEST, Marshal, Public, PublicId, PublicParms, Sensitive, SymKey, Tpm2bPublicPlus,
+    Auth, Handle, MAX_DIGEST, Marshal, Public, PublicId, PublicParms, Sensitive, SymKey,
+    Tpm2bPublicPlus,
 };
 
 const OBJECT: Kind = Kind::first("OBJ ");

@@ -40,6 +40,9 @@ impl Kind {
     }
 }
 
+/// No structure of the specification that is saved takes more bytes.
+const MAX_STRUCTURE: usize = 4096;
+
 /// Writes records into memory that is wiped, the copies that growing leaves behind included.
 #[derive(Default)]
 pub(crate) struct Writer {
@@ -64,21 +67,24 @@ impl Writer {
 
     /// Bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
-        let needed = self.out.len().saturating_add(bytes.len());
-        if needed > self.out.capacity() {
-            let capacity = needed.next_power_of_two().max(1024);
-            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
-            grown.extend_from_slice(&self.out);
-            self.out = grown;
-        }
+        self.make_room(bytes.len());
         self.out.extend_from_slice(bytes);
     }
 
     /// A number, a flag or another structure of the specification.
     pub(crate) fn put(&mut self, value: impl Marshal) {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-        value.marshal(&mut bytes);
-        self.raw(&bytes);
+        self.make_room(MAX_STRUCTURE);
+        value.marshal(&mut self.out);
+    }
+
+    /// Grows without leaving a copy behind that is not wiped.
+    fn make_room(&mut self, size: usize) {
+        let needed = self.out.len().saturating_add(size);
+        if needed > self.out.capacity() {
+            let mut grown = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
+            grown.extend_from_slice(&self.out);
+            self.out = grown;
+        }
     }
 
     /// Bytes with their length in front.

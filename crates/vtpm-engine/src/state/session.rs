@@ -2,9 +2,7 @@
 
 use super::record::{Kind, Reader, Writer};
 use crate::Error;
-use crate::session::{
-    PolicyBinding, PolicyState, Session, SessionKind, SessionSlot, Sessions,
-};
+use crate::session::{PolicyBinding, PolicyState, Session, SessionKind, SessionSlot, Sessions};
 use crate::wire::{Aes, Digest, Handle, SymDef, SymMode};
 
 const SESSION: Kind = Kind::first("SESS");

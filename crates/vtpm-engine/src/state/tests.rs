@@ -13,7 +13,8 @@ use crate::object::sequence::{Sequence, SequenceState};
 use crate::pcr::EventHashes;
 use crate::test_util::{Client, CommandBuilder, command};
 use crate::wire::{
-    Auth, Cc, Handle, MaxBuffer, NvAttributes, ObjectAttributes, PcrSelection, PcrSelections, Rc, SymKey,
+    Auth, Cc, Handle, MaxBuffer, NvAttributes, ObjectAttributes, PcrSelection, PcrSelections, Rc,
+    SymKey,
 };
 use crate::{Error, Outcome, Platform, Tpm};
 
@@ -116,12 +117,8 @@ fn mend(state: &[u8]) -> Vec<u8> {
 
 /// Cheap commands that touch everything that a state has.
 fn touch_everything(tpm: Tpm, client: &Client) {
-    let mut client = Client {
-        tpm,
-        controls: client.controls.clone(),
-        locality: 0,
-        outcome: Outcome::default(),
-    };
+    let mut client =
+        Client { tpm, controls: client.controls.clone(), locality: 0, outcome: Outcome::default() };
     let commands = [
         handles(0x0100_0000),
         handles(0x0200_0000),
@@ -178,8 +175,14 @@ fn after_a_restore_the_random_numbers_are_others() {
 #[test]
 fn a_permanent_state_restores_to_a_tpm_that_waits_for_startup() {
     let mut client = busy();
-    client.run(&command(Cc::HIERARCHY_CHANGE_AUTH).handle(Handle::LOCKOUT).password(b"")
-        .put(Auth::from_slice(b"lock"))).unwrap();
+    client
+        .run(
+            &command(Cc::HIERARCHY_CHANGE_AUTH)
+                .handle(Handle::LOCKOUT)
+                .password(b"")
+                .put(Auth::from_slice(b"lock")),
+        )
+        .unwrap();
     let clock = client.tpm.clock.clock;
     let before = client.run(&name(PERSISTENT)).unwrap().parameters;
     let mut copy = restored(&client, &client.tpm.save_permanent());
@@ -205,7 +208,8 @@ fn what_shutdown_state_kept_resumes_from_a_permanent_state() {
     assert!(client.outcome.durable);
     let mut copy = restored(&client, &client.tpm.save_permanent());
     copy.run(&command(Cc::STARTUP).put(1u16)).unwrap();
-    let value = |client: &Client| client.tpm.pcrs.bank(HashAlg::Sha256).unwrap().value(7).unwrap().to_vec();
+    let value =
+        |client: &Client| client.tpm.pcrs.bank(HashAlg::Sha256).unwrap().value(7).unwrap().to_vec();
     assert_eq!(value(&copy), value(&client));
     copy.run(&load(&context)).unwrap();
     assert_eq!(nv::contents(&mut copy, INDEX + 2, 8).unwrap(), 1u64.to_be_bytes());
@@ -293,7 +297,11 @@ fn after_a_restore_every_answer_is_as_if_nothing_had_happened() {
         for step in 0..150 {
             let bytes = some_command(next()).build();
             client.sleep_ms(u64::from(next() % 50));
-            assert_eq!(client.raw(&bytes), copy.raw(&bytes), "seed {seed}, step {step}: {bytes:x?}");
+            assert_eq!(
+                client.raw(&bytes),
+                copy.raw(&bytes),
+                "seed {seed}, step {step}: {bytes:x?}"
+            );
             assert_eq!(client.outcome, copy.outcome);
             if next() % 20 == 0 {
                 for client in [&mut client, &mut copy] {
@@ -375,11 +383,15 @@ fn cve_2021_3623_no_forged_byte_makes_a_restored_tpm_panic() {
 #[test]
 fn cve_2021_3623_sizes_that_contradict_each_other_are_refused() {
     let mut client = busy();
-    let handle = client.tpm.sessions.slots.iter().position(|slot| {
-        matches!(slot, crate::session::SessionSlot::Loaded(_))
-    });
+    let handle = client
+        .tpm
+        .sessions
+        .slots
+        .iter()
+        .position(|slot| matches!(slot, crate::session::SessionSlot::Loaded(_)));
     let handle = Handle(0x0200_0000 + handle.unwrap() as u32);
-    client.tpm.sessions.get_mut(handle).unwrap().nonce_tpm = crate::wire::Nonce::from_slice(&[1; 64]);
+    client.tpm.sessions.get_mut(handle).unwrap().nonce_tpm =
+        crate::wire::Nonce::from_slice(&[1; 64]);
     assert_eq!(restore_error(&client.tpm.save_running()), Some(Error::Damaged("session")));
 
     let mut client = busy();
@@ -499,11 +511,10 @@ fn the_golden_states_of_version_1_restore() {
 fn golden_states_are_written() {
     let client = busy();
     for (file, running) in GOLDEN {
-        let state =
-            if running { client.tpm.save_running() } else { client.tpm.save_permanent() };
-        let lines = state.chunks(48).map(|line| {
-            line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n"
-        });
+        let state = if running { client.tpm.save_running() } else { client.tpm.save_permanent() };
+        let lines = state
+            .chunks(48)
+            .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
         std::fs::write(golden_path(file), lines.collect::<String>()).unwrap();
     }
 }

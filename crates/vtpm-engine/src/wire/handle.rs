@@ -255,7 +255,8 @@ handle_types! {
     RhClear = |handle| matches!(handle, Handle::LOCKOUT | Handle::PLATFORM);
     /// `TPMI_RH_NV_AUTH`: owner, platform or an NV index.
     #[doc(alias = "TPMI_RH_NV_AUTH")]
-    RhNvAuth = |handle| matches!(handle, Handle::OWNER | Handle::PLATFORM) || handle.is(HandleType::Nv);
+    RhNvAuth = |handle| handle.is(HandleType::Nv)
+        || matches!(handle, Handle::OWNER | Handle::PLATFORM);
     /// `TPMI_RH_LOCKOUT`.
     #[doc(alias = "TPMI_RH_LOCKOUT")]
     RhLockout = |handle| handle == Handle::LOCKOUT;

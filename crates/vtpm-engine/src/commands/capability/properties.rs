@@ -22,7 +22,7 @@ pub(crate) const END: u32 = VARIABLE + 0x15;
 /// Most bytes of a saved object context: header, integrity value, and the largest object.
 pub(crate) const MAX_OBJECT_CONTEXT: u32 = 2 * 1024 + 512;
 /// Most bytes of a saved session context.
-const MAX_SESSION_CONTEXT: u32 = 1024;
+pub(crate) const MAX_SESSION_CONTEXT: u32 = 1024;
 
 fn text(bytes: &[u8], word: u32) -> u32 {
     let start = (word as usize).saturating_mul(4);

@@ -344,11 +344,7 @@ mod tests {
         let mac = crate::crypto::hmac::hmac(
             HashAlg::Sha512,
             proof.as_ref(),
-            &[
-                &tpm.permanent.total_reset_count.to_be_bytes(),
-                &saved.0[..12],
-                encrypted,
-            ],
+            &[&tpm.permanent.total_reset_count.to_be_bytes(), &saved.0[..12], encrypted],
         );
         let mut forged = saved.0[..16].to_vec();
         forged.extend_from_slice(&(66 + encrypted.len() as u16).to_be_bytes());

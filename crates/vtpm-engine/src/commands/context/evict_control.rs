@@ -134,10 +134,7 @@ mod tests {
         let platform = create(&mut client, Handle::PLATFORM, ObjectAttributes::NONE);
         client.run(&evict(Handle::OWNER, owner, OWNERS)).unwrap();
         client.run(&evict(Handle::PLATFORM, platform, PLATFORMS)).unwrap();
-        assert_eq!(
-            client.rc(&evict(Handle::OWNER, PLATFORMS, PLATFORMS)),
-            Rc::HIERARCHY.handle(2)
-        );
+        assert_eq!(client.rc(&evict(Handle::OWNER, PLATFORMS, PLATFORMS)), Rc::HIERARCHY.handle(2));
         client.run(&evict(Handle::PLATFORM, OWNERS, OWNERS)).unwrap();
         client.run(&evict(Handle::PLATFORM, PLATFORMS, PLATFORMS)).unwrap();
     }
@@ -148,10 +145,7 @@ mod tests {
         let null = create(&mut client, Handle::NULL, ObjectAttributes::NONE);
         let st_clear = create(&mut client, Handle::OWNER, ObjectAttributes::ST_CLEAR);
         for object in [null, st_clear] {
-            assert_eq!(
-                client.rc(&evict(Handle::OWNER, object, OWNERS)),
-                Rc::ATTRIBUTES.handle(2)
-            );
+            assert_eq!(client.rc(&evict(Handle::OWNER, object, OWNERS)), Rc::ATTRIBUTES.handle(2));
             client.run(&flush(object)).unwrap();
         }
         let whole = create(&mut client, Handle::OWNER, ObjectAttributes::NONE);
@@ -171,10 +165,7 @@ mod tests {
         let sequence = Sequence { auth: Auth::empty(), state };
         for slot in [Slot::Object(Arc::new(public)), Slot::Sequence(Box::new(sequence))] {
             let handle = client.tpm.objects.insert(slot).unwrap();
-            assert_eq!(
-                client.rc(&evict(Handle::OWNER, handle, OWNERS)),
-                Rc::ATTRIBUTES.handle(2)
-            );
+            assert_eq!(client.rc(&evict(Handle::OWNER, handle, OWNERS)), Rc::ATTRIBUTES.handle(2));
         }
     }
 

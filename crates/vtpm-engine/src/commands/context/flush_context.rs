@@ -23,17 +23,14 @@ command! {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let handle = command.flush_handle.handle();
-    let flushed = if handle.is_session() {
-        tpm.sessions.flush(handle)
-    } else {
-        tpm.objects.remove(handle)
-    };
+    let flushed =
+        if handle.is_session() { tpm.sessions.flush(handle) } else { tpm.objects.remove(handle) };
     if flushed { Ok(Response {}) } else { Err(Rc::HANDLE.parameter(1)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_util::{create, flush, name, save, start_session, start_policy};
+    use super::super::test_util::{create, flush, name, save, start_policy, start_session};
     use crate::test_util::{Client, command};
     use crate::wire::{Cc, Handle, ObjectAttributes, Rc};
 

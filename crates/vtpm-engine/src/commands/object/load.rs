@@ -106,7 +106,8 @@ mod tests {
             bytes[position] ^= 1;
             let private = Private::from_slice(&bytes);
             let damaged = Stored { private, public: stored.public.clone() };
-            assert_eq!(client.load_stored(parent, &damaged).unwrap_err(), Rc::INTEGRITY.parameter(1));
+            let rc = client.load_stored(parent, &damaged).unwrap_err();
+            assert_eq!(rc, Rc::INTEGRITY.parameter(1));
         }
     }
 

@@ -179,7 +179,7 @@ mod tests {
         let reply = setup.client.run(&request).unwrap().parameters;
         let (timeout, ticket) = reply.split_at(10);
         assert_eq!(timeout[..3], [0, 8, 0x80]);
-        assert_eq!(ticket[..6], [0x80, 0x25, 0x40, 0, 0, 7]);
+        assert_eq!(ticket[..6], [0x80, 0x25, 0x40, 0, 0, 1]);
         let other = setup.client.run(&start(Se::POLICY)).unwrap().handle.unwrap();
         let name = setup.client.tpm.name(setup.key);
         let by_ticket = command(Cc::POLICY_TICKET)

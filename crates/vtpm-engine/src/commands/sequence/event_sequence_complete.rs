@@ -47,10 +47,6 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     for (alg, digest) in hashes.finish() {
         if let Some(pcr) = pcr {
             tpm.extend_pcr(pcr, alg, &digest);
-            // Each bank counts for itself.
-            if tpm.pcrs.bank(alg).is_some_and(|bank| bank.allocated.has(pcr)) {
-                tpm.note_pcr_change(pcr);
-            }
         }
         results.0.push(Ha { alg, digest: Digest::from_slice(&digest) });
     }

@@ -101,14 +101,15 @@ mod tests {
     #[test]
     fn only_an_unrestricted_signing_key_that_makes_macs_will_do() {
         let mut client = Client::started();
-        for (key, rc) in [
-            (rsa_key(A::SIGN, Scheme::Null), Rc::TYPE),
-            (hmac_key(A::NONE, KeyedHashScheme::Null, b"sealed"), Rc::KEY),
-            (aes_key(A::DECRYPT, Some(SymMode::Cmac), &[1; 16]), Rc::SCHEME.parameter(2)),
-            (hmac_key(A::SIGN.with(A::RESTRICTED), KeyedHashScheme::Null, b""), Rc::ATTRIBUTES),
+        let restricted = A::SIGN.with(A::RESTRICTED);
+        for (key, scheme, rc) in [
+            (rsa_key(A::SIGN, Scheme::Null), Alg::SHA256, Rc::TYPE),
+            (hmac_key(A::NONE, KeyedHashScheme::Null, b"sealed"), Alg::SHA256, Rc::KEY),
+            (hmac_key(restricted, KeyedHashScheme::Null, b""), Alg::SHA256, Rc::ATTRIBUTES),
+            (aes_key(A::DECRYPT, Some(SymMode::Cmac), &[1; 16]), Alg::CMAC, Rc::KEY),
         ] {
             let key = load(&mut client, key);
-            assert_eq!(client.rc(&mac(key, b"", Alg::SHA256)).base(), rc.base());
+            assert_eq!(client.rc(&mac(key, b"", scheme)), rc.handle(1));
         }
     }
 }
