@@ -45,7 +45,9 @@ impl Comparison {
         let signed = match (negative(a), negative(b)) {
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
-            _ => unsigned,
+            (false, false) => unsigned,
+            // As the reference code has it, and software that was made with it expects it.
+            (true, true) => unsigned.reverse(),
         };
         let mut bytes = a.iter().zip(b);
         match self.0 {
@@ -293,10 +295,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signed_comparisons_take_the_first_bit_as_the_sign() {
+    fn signed_comparisons_take_the_first_bit_as_the_sign_and_the_rest_as_the_amount() {
         let greater = Comparison(Eo::SIGNED_GT);
         assert!(greater.holds(&[0x01, 0x00], &[0xff, 0xff]));
-        assert!(greater.holds(&[0xff, 0xff], &[0xff, 0xfe]));
+        assert!(greater.holds(&[0xff, 0xfe], &[0xff, 0xff]));
         assert!(!greater.holds(&[0x80, 0x00], &[0x7f, 0xff]));
         assert!(Comparison(Eo::UNSIGNED_GT).holds(&[0x80, 0x00], &[0x7f, 0xff]));
     }

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 
 use crate::hierarchy::Hierarchy;
 use crate::tpm::Tpm;
-use crate::wire::{Digest, Handle, Marshal, Tag, Ticket};
+use crate::wire::{Digest, Marshal, Tag, Ticket};
 
 impl Tpm {
     /// A ticket: an HMAC over tag and contents with the hierarchy's proof.
@@ -63,10 +63,5 @@ impl Tpm {
             return Ticket::null(Tag::HASHCHECK);
         }
         self.ticket(Tag::HASHCHECK, hierarchy, &[&alg.id().to_be_bytes(), digest])
-    }
-
-    /// Whether a ticket's hierarchy is the null hierarchy.
-    pub(crate) fn is_null_ticket(ticket: &Ticket) -> bool {
-        ticket.hierarchy == Handle::NULL
     }
 }

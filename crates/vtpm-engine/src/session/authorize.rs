@@ -69,11 +69,6 @@ pub(crate) struct Authorized {
 struct Checked(());
 
 impl Authorized {
-    /// The session that authorized the handle at a zero-based position.
-    pub(crate) fn session_of(&self, position: usize) -> Option<Handle> {
-        self.entries.get(position).filter(|e| e.entity.is_some()).map(|e| e.handle)
-    }
-
     /// The cpHash in an algorithm that was asked for during the checks.
     pub(crate) fn cp_hash(&self, alg: HashAlg) -> Option<&hash::Digest> {
         self.cp_hashes.iter().find(|(a, _)| *a == alg).map(|(_, digest)| digest)

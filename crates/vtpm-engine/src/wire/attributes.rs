@@ -54,6 +54,7 @@ macro_rules! attributes {
                 reader: &mut $crate::wire::Reader<'_>,
             ) -> Result<Self, $crate::wire::Rc> {
                 let bits = reader.get::<$repr>()?;
+                #[allow(clippy::bad_bit_mask, reason = "some words have no reserved bits")]
                 if bits & $reserved != 0 {
                     return Err($crate::wire::Rc::RESERVED_BITS);
                 }

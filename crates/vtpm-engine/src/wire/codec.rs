@@ -183,6 +183,7 @@ macro_rules! structure {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(unreachable_pub, reason = "some commands declare structures of their own")]
         pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
 
         impl $crate::wire::Unmarshal for $name {

@@ -132,7 +132,9 @@ fn algorithm_attributes(alg: Alg) -> AlgorithmAttributes {
         Alg::RSA | Alg::ECC => A::ASYMMETRIC.with(A::OBJECT),
         Alg::HMAC => A::HASH.with(A::SIGNING),
         Alg::AES => A::SYMMETRIC,
-        Alg::MGF1 | Alg::KDF1_SP800_56A | Alg::KDF1_SP800_108 => A::HASH.with(A::METHOD),
+        Alg::MGF1 | Alg::KDF1_SP800_56A | Alg::KDF2 | Alg::KDF1_SP800_108 => {
+            A::HASH.with(A::METHOD)
+        }
         Alg::KEYEDHASH => A::HASH.with(A::OBJECT).with(A::SIGNING).with(A::ENCRYPTING),
         Alg::XOR => A::HASH.with(A::SYMMETRIC),
         Alg::RSASSA | Alg::RSAPSS | Alg::ECDSA | Alg::ECDAA | Alg::ECSCHNORR => {

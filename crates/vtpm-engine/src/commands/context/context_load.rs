@@ -299,7 +299,9 @@ mod tests {
         assert_eq!(client.rc(&load(&saved)), Rc::OBJECT_MEMORY);
         let session = start_session(&mut client);
         let session = save_context(&mut client, session);
-        (0..3).for_each(|_| drop(start_session(&mut client)));
+        for _ in 0..3 {
+            start_session(&mut client);
+        }
         assert_eq!(client.rc(&load(&session)), Rc::SESSION_MEMORY);
         assert_eq!(client.tpm.sessions.active(), 4);
     }

@@ -68,9 +68,22 @@ mod tests {
     use super::super::test_util::{
         Saved, create, flush, load, save, save_context, start_policy, start_session,
     };
+    use crate::commands::capability::properties::{MAX_OBJECT_CONTEXT, MAX_SESSION_CONTEXT};
+    use crate::crypto::hash::{HashAlg, Hasher};
+    use crate::crypto::hmac::Hmac;
+    use crate::hierarchy::Hierarchy;
+    use crate::object::sequence::{Sequence, SequenceState};
+    use crate::object::{Object, Slot};
+    use crate::pcr::EventHashes;
     use crate::session::authorize::CONTEXT_GAP_MAX;
+    use crate::session::{BoundValue, PolicyBinding, SessionKey};
     use crate::test_util::{Client, command};
-    use crate::wire::{Cc, Handle, ObjectAttributes, Rc};
+    use crate::wire::{
+        Aes, Alg, Auth, Cc, Digest, Handle, Name, Nonce, ObjectAttributes, Public, PublicId,
+        PublicKeyRsa, PublicParms, Rc, RsaKeyBits, RsaParms, RsaScheme, Scheme, Sensitive,
+        SensitiveComposite, SymMode,
+    };
+    use std::sync::Arc;
 
     #[test]
     fn the_saved_handle_says_what_was_saved() {
@@ -153,6 +166,62 @@ mod tests {
         client.tpm.sessions.context_counter = u64::MAX - 1;
         assert_eq!(client.rc(&save(object)), Rc::TOO_MANY_CONTEXTS);
         assert_eq!(client.rc(&save(session)), Rc::TOO_MANY_CONTEXTS);
+    }
+
+    #[test]
+    fn the_largest_contexts_are_as_large_as_the_properties_say() {
+        let mut client = Client::started();
+        let hash = HashAlg::Sha512;
+        let object = Object {
+            public: Public {
+                name_alg: Some(hash),
+                attributes: ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT),
+                auth_policy: Digest::from_slice(&[1; 64]),
+                parms: PublicParms::Rsa(RsaParms {
+                    symmetric: Some(Aes { bits: 256, mode: Some(SymMode::Cfb) }),
+                    scheme: RsaScheme(Scheme::Null),
+                    key_bits: RsaKeyBits(4096),
+                    exponent: 0,
+                }),
+                unique: PublicId::Rsa(PublicKeyRsa::from_slice(&[1; 512])),
+            },
+            sensitive: Some(Sensitive {
+                alg: Alg::RSA,
+                auth: Auth::from_slice(&[1; 64]),
+                seed: Auth::from_slice(&[1; 64]),
+                composite: SensitiveComposite::from_slice(&[1; 5 * 256]),
+            }),
+            name: Name::from_slice(&[1; 66]),
+            qualified_name: Name::from_slice(&[1; 66]),
+            hierarchy: Hierarchy::Owner,
+            primary: true,
+            external: false,
+            st_clear: true,
+            prepared: Default::default(),
+        };
+        let hmac = SequenceState::Hmac(Hmac::new(HashAlg::Sha3_256, b"key"));
+        let event = SequenceState::Event(EventHashes(HashAlg::ALL.map(Hasher::new).to_vec()));
+        let sequences = [hmac, event].map(|state| {
+            Slot::Sequence(Box::new(Sequence { auth: Auth::from_slice(&[1; 64]), state }))
+        });
+        let slots = sequences.into_iter().chain([Slot::Object(Arc::new(object))]);
+        for slot in slots {
+            let handle = client.tpm.objects.insert(slot).unwrap();
+            let saved = save_context(&mut client, handle);
+            assert!(saved.0.len() <= MAX_OBJECT_CONTEXT as usize, "{}", saved.0.len());
+        }
+        let session = start_policy(&mut client);
+        let state = client.tpm.sessions.get_mut(session).unwrap();
+        state.hash = hash;
+        state.key = SessionKey::from_slice(&[1; 64]);
+        state.nonce_tpm = Nonce::from_slice(&[1; 64]);
+        state.bound = Some(BoundValue::from_slice(&[1; 130]));
+        state.audit = Some(Digest::from_slice(&[1; 64]));
+        state.policy.digest = Digest::from_slice(&[1; 64]);
+        state.policy.binding = PolicyBinding::CpHash(Digest::from_slice(&[1; 64]));
+        state.policy.pcr_counter = Some(1);
+        let saved = save_context(&mut client, session);
+        assert!(saved.0.len() <= MAX_SESSION_CONTEXT as usize, "{}", saved.0.len());
     }
 
     #[test]

@@ -125,6 +125,7 @@ fn has_small_factor(candidate: &[u64]) -> bool {
     false
 }
 
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, never at run time")]
 const fn small_primes() -> [u32; SIEVE_COUNT] {
     let mut composite = [false; SIEVE_LIMIT];
     let mut primes = [0; SIEVE_COUNT];
