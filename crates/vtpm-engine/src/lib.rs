@@ -23,11 +23,8 @@
     )
 )]
 
-mod state;
-mod attest;
-mod sign;
-mod policy;
 mod act;
+mod attest;
 mod audit;
 mod clock;
 mod commands;
@@ -42,10 +39,13 @@ mod nv;
 mod object;
 mod pcr;
 mod platform;
+mod policy;
 mod profile;
 mod self_test;
 mod session;
+mod sign;
 mod startup;
+mod state;
 mod ticket;
 mod tpm;
 pub mod wire;

@@ -16,6 +16,8 @@ pub struct Algorithms {
     pub(crate) aes: u8,
     /// Bit `n` stands for `TPM_ECC_CURVE` `n`.
     pub(crate) curves: u32,
+    /// Hashes whose PCR banks a new TPM has active; bit `n` stands for `TPM_ALG_ID` `n`.
+    pub(crate) active_banks: u128,
 }
 
 /// Every algorithm that the engine has, in the order of identifiers.
@@ -64,6 +66,7 @@ impl Default for Algorithms {
             rsa: 0b0001_1110,
             aes: 0b0001_1100,
             curves: Curve::ALL.iter().fold(0, |set, curve| set | 1u32 << (curve.id() % 32)),
+            active_banks: 1u128 << Alg::SHA256.0,
         }
     }
 }
@@ -108,6 +111,18 @@ impl Algorithms {
     pub fn without_curve(mut self, curve: Curve) -> Self {
         self.curves &= !(1u32 << (curve.id() % 32));
         self
+    }
+
+    /// With exactly these PCR banks active in a new TPM; `TPM2_PCR_Allocate` can change them.
+    #[must_use]
+    pub fn with_active_banks(mut self, banks: &[HashAlg]) -> Self {
+        self.active_banks = banks.iter().fold(0, |set, hash| set | 1u128 << (hash.id() % 128));
+        self
+    }
+
+    /// Whether a new TPM has the PCR bank of a hash active.
+    pub fn is_bank_active(&self, hash: HashAlg) -> bool {
+        self.active_banks >> (hash.id() % 128) & 1 != 0
     }
 
     /// The hash algorithms.
@@ -185,6 +200,19 @@ impl Default for Profile {
 }
 
 impl Profile {
+    /// What software written for swtpm expects: no algorithm that older TSS releases cannot name,
+    /// and all PCR banks active, as a TPM has them that `swtpm` started without `swtpm_setup`.
+    pub fn like_swtpm() -> Self {
+        const BANKS: [HashAlg; 4] =
+            [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
+        let mut profile = Self::default();
+        profile.algorithms = [Alg::SHA3_256, Alg::SHA3_384, Alg::SHA3_512]
+            .into_iter()
+            .fold(profile.algorithms, Algorithms::without)
+            .with_active_banks(&BANKS);
+        profile
+    }
+
     /// As [`Profile::default`], but with only as many slots for objects and sessions as the
     /// specification demands of any TPM: for tests of software that must cope with such a TPM.
     pub fn few_slots() -> Self {

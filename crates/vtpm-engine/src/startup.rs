@@ -93,7 +93,8 @@ pub(crate) fn new_clear_state(profile: &Profile) -> ClearState {
     }
 }
 
-/// The banks of a new TPM: all hashes that can have one are listed, SHA-256 alone is active.
+/// The banks of a new TPM: all hashes that can have one are listed, those of the profile
+/// are active.
 fn default_allocation(profile: &Profile) -> Vec<PcrSelection> {
     const BANKS: [HashAlg; 4] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
     profile
@@ -102,7 +103,7 @@ fn default_allocation(profile: &Profile) -> Vec<PcrSelection> {
         .filter(|hash| BANKS.contains(hash))
         .map(|hash| {
             let mut selection = PcrSelection::none(hash);
-            if hash == HashAlg::Sha256 {
+            if profile.algorithms.is_bank_active(hash) {
                 (0..PCR_COUNT).for_each(|pcr| selection.set(pcr));
             }
             selection

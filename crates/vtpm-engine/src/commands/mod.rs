@@ -8,28 +8,28 @@
 //! A handler gets an [`Authorized`], which only the session code can make, so it cannot run
 //! without its checks. State lives in the subsystems; logic that two commands share lives there.
 
+pub(crate) mod act;
 pub(crate) mod asymmetric;
-pub(crate) mod sequence;
-pub(crate) mod symmetric;
-pub(crate) mod context;
-pub(crate) mod policy;
 pub(crate) mod attestation;
 pub(crate) mod audit;
-pub(crate) mod ephemeral;
-pub(crate) mod signature;
-pub(crate) mod duplication;
-pub(crate) mod nv;
-pub(crate) mod session;
-pub(crate) mod act;
-pub(crate) mod clock;
-pub(crate) mod pcr;
 pub(crate) mod capability;
+pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod duplication;
+pub(crate) mod ephemeral;
 pub(crate) mod hierarchy;
 pub(crate) mod lockout;
 pub(crate) mod management;
+pub(crate) mod nv;
 pub(crate) mod object;
+pub(crate) mod pcr;
+pub(crate) mod policy;
 pub(crate) mod random;
+pub(crate) mod sequence;
+pub(crate) mod session;
+pub(crate) mod signature;
 pub(crate) mod startup;
+pub(crate) mod symmetric;
 pub(crate) mod table;
 pub(crate) mod testing;
 

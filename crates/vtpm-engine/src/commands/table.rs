@@ -78,7 +78,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     SET_COMMAND_CODE_AUDIT_STATUS audit::set_command_code_audit_status [User] { nv presence }
     INCREMENTAL_SELF_TEST testing::incremental_self_test [] { nv }
     SELF_TEST testing::self_test [] { nv }
-    STARTUP startup::startup [] { no_sessions }
+    STARTUP startup::startup [] { nv no_sessions }
     SHUTDOWN startup::shutdown [] { nv }
     STIR_RANDOM random::stir_random [] { nv }
     ACTIVATE_CREDENTIAL object::activate_credential [Admin User] {}
@@ -136,7 +136,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     POLICY_RESTART session::policy_restart [] {}
     READ_CLOCK clock::read_clock [] {}
     PCR_EXTEND pcr::pcr_extend [User] { nv }
-    PCR_SET_AUTH_VALUE pcr::pcr_set_auth_value [User] { nv }
+    PCR_SET_AUTH_VALUE pcr::pcr_set_auth_value [User] {}
     NV_CERTIFY nv::nv_certify [User User] {}
     EVENT_SEQUENCE_COMPLETE sequence::event_sequence_complete [User User] { nv flushed }
     HASH_SEQUENCE_START sequence::hash_sequence_start [] {}
@@ -179,6 +179,35 @@ mod tests {
         for row in ROWS {
             assert!(row.roles.len() <= row.handles.len(), "{:?}", row.code);
             assert!(!row.roles.contains(&Role::None), "{:?}", row.code);
+        }
+    }
+
+    /// `TPMA_CC` of every command of swtpm 0.7.1, as its `TPM2_GetCapability` answers.
+    #[rustfmt::skip] // eight to a line
+    const SWTPM: &[u32] = &[
+        0x0440011f, 0x04400120, 0x02c00121, 0x04400122, 0x02c00124, 0x02c00125, 0x02c00126, 0x02400127,
+        0x02400128, 0x02400129, 0x0240012a, 0x0240012b, 0x0240012c, 0x0240012d, 0x0240012e, 0x02000130,
+        0x12000131, 0x02400132, 0x04400133, 0x04400134, 0x04400135, 0x04400136, 0x04400137, 0x04400138,
+        0x02400139, 0x0240013a, 0x0240013b, 0x0240013c, 0x0240013d, 0x0300013e, 0x0240013f, 0x02400140,
+        0x00400142, 0x00400143, 0x00400144, 0x00400145, 0x00400146, 0x04000147, 0x04000148, 0x06000149,
+        0x0400014a, 0x0400014b, 0x0400014c, 0x0600014d, 0x0400014e, 0x0440014f, 0x04000150, 0x04000151,
+        0x04000152, 0x02000153, 0x02000154, 0x02000155, 0x02000156, 0x12000157, 0x02000158, 0x02000159,
+        0x1200015b, 0x0200015c, 0x0200015d, 0x0200015e, 0x04000160, 0x10000161, 0x02000162, 0x02000163,
+        0x02000164, 0x00000165, 0x10000167, 0x02000168, 0x02000169, 0x0200016a, 0x0200016b, 0x0200016c,
+        0x0200016d, 0x0200016e, 0x0200016f, 0x02000170, 0x02000171, 0x02000172, 0x02000173, 0x02000174,
+        0x14000176, 0x02000177, 0x00000178, 0x0000017a, 0x0000017b, 0x0000017c, 0x0000017d, 0x0000017e,
+        0x0200017f, 0x02000180, 0x00000181, 0x02400182, 0x02000183, 0x06000184, 0x05400185, 0x10000186,
+        0x02000187, 0x02000188, 0x02000189, 0x0000018a, 0x0200018b, 0x0200018c, 0x0200018d, 0x0000018e,
+        0x0200018f, 0x02000190, 0x12000191, 0x06000192, 0x02000193, 0x04000197,
+    ];
+
+    #[test]
+    fn every_command_of_swtpm_is_there_with_its_attributes() {
+        for expected in SWTPM {
+            let row = crate::commands::find(Cc(expected & 0xffff));
+            let row = row.unwrap_or_else(|| panic!("{expected:#010x} is missing"));
+            let attributes = crate::commands::capability::command_attributes(row).0;
+            assert_eq!(attributes, *expected, "{:?}: {attributes:#010x}", row.code);
         }
     }
 }

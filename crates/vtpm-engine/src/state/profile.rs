@@ -14,7 +14,7 @@ const MAX_ACTS: u8 = 16;
 /// Writes a profile.
 pub(super) fn save_profile(writer: &mut Writer, profile: &Profile) {
     let Profile { algorithms, limits, identity } = profile;
-    let Algorithms { algs, rsa, aes, curves } = algorithms;
+    let Algorithms { algs, rsa, aes, curves, active_banks } = algorithms;
     let Limits {
         loaded_objects,
         loaded_sessions,
@@ -29,6 +29,7 @@ pub(super) fn save_profile(writer: &mut Writer, profile: &Profile) {
         writer.put(*rsa);
         writer.put(*aes);
         writer.put(*curves);
+        writer.raw(&active_banks.to_be_bytes());
         writer.put(*loaded_objects);
         writer.put(*loaded_sessions);
         writer.put(*active_sessions);
@@ -50,6 +51,7 @@ pub(super) fn restore_profile(reader: &mut Reader<'_>) -> Result<Profile, Error>
             rsa: reader.get(WHAT)?,
             aes: reader.get(WHAT)?,
             curves: reader.get(WHAT)?,
+            active_banks: u128::from_be_bytes(*reader.secret()?),
         };
         let limits = Limits {
             loaded_objects: reader.get(WHAT)?,

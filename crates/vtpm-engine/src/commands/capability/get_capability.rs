@@ -223,7 +223,7 @@ fn permanent_handles(tpm: &Tpm) -> Vec<Handle> {
 }
 
 /// `TPMA_CC` of a command.
-fn command_attributes(row: &Row) -> CommandAttributes {
+pub(crate) fn command_attributes(row: &Row) -> CommandAttributes {
     let mut attributes = CommandAttributes(row.code.0 | (row.handles.len() as u32) << 25);
     let flags = [
         (row.flags.nv, CommandAttributes::NV),

@@ -10,8 +10,8 @@ use crate::pcr::attributes;
 use crate::session::authorize::CONTEXT_GAP_MAX;
 use crate::tpm::Tpm;
 use crate::wire::{
-    Alg, LocalityAttributes, MAX_BUFFER, MAX_DIGEST, MAX_NV_BUFFER, MAX_NV_INDEX_SIZE,
-    NvType, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection, PermanentAttributes, StartupClearAttributes,
+    Alg, LocalityAttributes, MAX_BUFFER, MAX_DIGEST, MAX_NV_BUFFER, MAX_NV_INDEX_SIZE, NvType,
+    PCR_COUNT, PCR_SELECT_SIZE, PcrSelection, PermanentAttributes, StartupClearAttributes,
 };
 
 const FIXED: u32 = 0x100;
@@ -171,4 +171,3 @@ pub(crate) fn pcr_property(property: u32) -> Option<PcrSelection> {
     }
     Some(selection)
 }
-

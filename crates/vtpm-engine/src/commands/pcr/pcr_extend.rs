@@ -54,10 +54,8 @@ mod tests {
     fn the_value_is_the_hash_of_old_value_and_digest() {
         let mut client = Client::started();
         client.run(&extend(5, &[7; 32])).unwrap();
-        let expected = crate::crypto::hash::hash(
-            crate::crypto::hash::HashAlg::Sha256,
-            &[&[0; 32], &[7; 32]],
-        );
+        let expected =
+            crate::crypto::hash::hash(crate::crypto::hash::HashAlg::Sha256, &[&[0; 32], &[7; 32]]);
         let bank = client.tpm.pcrs.bank(crate::crypto::hash::HashAlg::Sha256).unwrap();
         assert_eq!(bank.value(5).unwrap(), &expected[..]);
     }
