@@ -1,55 +1,105 @@
 //! Sends the same commands to the engine and to swtpm and compares the answers.
-
-#![allow(dead_code, reason = "while it grows")]
+//!
+//! Three TPMs run: swtpm, a second swtpm with other seeds, and the engine in this process. Where
+//! the two swtpm agree the engine must agree with them to the byte; where they do not, the bytes
+//! are random or a TPM's own, and only sizes are compared. Sequences are symbolic (see [`step`]):
+//! each TPM gets its own handles, blobs, contexts and tickets back.
 
 mod cc;
 mod client;
 mod crypto;
 mod decode;
 mod differences;
+mod driver;
 mod keys;
+mod mutate;
 mod run;
 mod scenarios;
 mod sides;
 mod step;
 mod templates;
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
-use run::{Rig, Run, Verdict};
+use clap::Parser;
+use driver::Report;
+use run::{Rig, rc_name};
+
+/// Compares the engine with swtpm, command by command.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Commands to send at least; the written sequences are always run.
+    #[arg(long, default_value_t = 20_000)]
+    commands: u64,
+    /// Seed of the generators; random where it is not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Stops the generators after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Runs only sequences whose name has this in it.
+    #[arg(long)]
+    only: Option<String>,
+    /// Lists response codes by command.
+    #[arg(long)]
+    codes: bool,
+}
 
 fn main() -> Result<()> {
-    std::panic::set_hook(Box::new(|_| {}));
+    let arguments = Arguments::parse();
+    // Panics of the engine are findings, with their place.
+    std::panic::set_hook(Box::new(|info| sides::note_panic(&info.to_string())));
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
     let mut rig = Rig::start()?;
-    let mut known = std::collections::BTreeMap::<String, (u64, String)>::new();
-    for seq in scenarios::all() {
-        let mut run = Run::fresh(&mut rig)?;
-        let mut counts = [0; 4];
-        for (id, step) in seq.steps.iter().enumerate() {
-            match run.step(step)? {
-                Verdict::Same => counts[0] += 1,
-                Verdict::Skipped => counts[1] += 1,
-                Verdict::Undecided => {
-                    counts[2] += 1;
-                    let o = run.outcomes[id].as_ref().unwrap();
-                    println!("undecided {} {:x?}", cc::name(o.code), o.rc);
-                }
-                Verdict::Different(d) => {
-                    counts[3] += 1;
-                    let text = match run.outcomes[id].as_ref() {
-                        Some(o) => format!("{} {}: {}", cc::name(o.code), d.place, d.text),
-                        None => d.text.clone(),
-                    };
-                    let sent = run.outcomes[id].as_ref().map(|o| run::hex(&o.sent[2])).unwrap_or_default();
-                    let e = known.entry(text.chars().take(200).collect()).or_insert((0, format!("{} step {id}: {sent}", seq.name)));
-                    e.0 += 1;
-                }
-            }
-        }
-        println!("{}: same {} skipped {} undecided {} different {}", seq.name, counts[0], counts[1], counts[2], counts[3]);
+    let mut report = Report::default();
+    let chosen = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only));
+    let sequences: Vec<_> =
+        scenarios::all().into_iter().filter(|seq| chosen(&seq.name)).collect();
+    for seq in &sequences {
+        driver::run_sequence(&mut rig, seq, &mut report)?;
     }
-    for (text, (n, first)) in known {
-        println!("{n:5} {text}\n        {first}");
+    println!("{} commands of written sequences", rig.commands);
+    let end = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let mut random = fastrand::Rng::with_seed(seed);
+    while rig.commands < arguments.commands && end.is_none_or(|end| Instant::now() < end) {
+        mutate::round(&mut rig, &sequences, &mut random, &mut report)?;
     }
-    println!("{} commands", rig.commands);
+    let sent = rig.commands;
+    report.minimize(&mut rig, 200)?;
+    report.print();
+    print_codes(&report, arguments.codes);
+    println!(
+        "{sent} commands, {} skipped steps, {} undecided, {} kinds of differences",
+        report.skipped,
+        report.undecided,
+        report.findings.len()
+    );
+    println!("{} passed, {} failed", report.passed, report.failed);
+    if report.failed > 0 {
+        std::process::exit(1);
+    }
     Ok(())
+}
+
+fn print_codes(report: &Report, all: bool) {
+    if all {
+        for ((command, code), count) in &report.codes {
+            println!("{:28} {:26} {count}", cc::name(*command), rc_name(*code));
+        }
+    }
+    let has = |command: u32, success: bool| {
+        report.codes.keys().any(|(code, rc)| *code == command && (*rc == 0) == success)
+    };
+    for (command, name) in cc::ALL {
+        let here = report.codes.keys().any(|(code, rc)| code == command && *rc != 0x143);
+        if here && !has(*command, true) {
+            println!("never successful: {name}");
+        }
+        if here && !has(*command, false) {
+            println!("never refused: {name}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::cc;
 use crate::client::{self, Answer, ClientSession, Entry};
@@ -19,6 +19,19 @@ pub(crate) const CONTROL: usize = 1;
 /// The engine.
 pub(crate) const ENGINE: usize = 2;
 
+const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+const SHUTDOWN_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0];
+/// `TPM2_PCR_Allocate` with an empty password of the platform.
+#[rustfmt::skip]
+const ALLOCATE: [u8; 55] = [
+    0x80, 2, 0, 0, 0, 55, 0, 0, 1, 0x2b, 0x40, 0, 0, 0x0c, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0,
+    0, 0, 0, 4, 0, 4, 3, 255, 255, 255, 0, 0xb, 3, 255, 255, 255, 0, 0xc, 3, 255, 255, 255,
+    0, 0xd, 3, 0, 0, 0,
+];
+
+const RC_RETRY: u32 = 0x922;
+const RC_TESTING: u32 = 0x90a;
+
 /// The TPMs.
 pub(crate) struct Rig {
     pub(crate) sides: [Box<dyn Side>; SIDES],
@@ -33,8 +46,17 @@ impl Rig {
         Ok(Self { sides, commands: 0 })
     }
 
+    /// New TPMs, with SHA-1, SHA-256 and SHA-384 as active banks: those of a new TPM differ.
     pub(crate) fn fresh(&mut self) -> Result<()> {
-        self.sides.iter_mut().try_for_each(|side| side.fresh())
+        for side in &mut self.sides {
+            side.fresh()?;
+            for command in [&STARTUP_CLEAR[..], &ALLOCATE, &SHUTDOWN_CLEAR] {
+                let response = side.execute(0, command)?;
+                ensure!(response_code(&response) == 0, "a new TPM refuses to start");
+            }
+            side.init()?;
+        }
+        Ok(())
     }
 
     fn execute(&mut self, locality: u8, commands: &[Vec<u8>; SIDES]) -> Result<[Vec<u8>; SIDES]> {
@@ -42,8 +64,19 @@ impl Rig {
         for (side, command) in self.sides.iter_mut().zip(commands) {
             side.submit(locality, command)?;
         }
-        let [a, b, c] = &mut self.sides;
-        Ok([a.collect()?, b.collect()?, c.collect()?])
+        let mut got: [Vec<u8>; SIDES] = Default::default();
+        for (side, got) in self.sides.iter_mut().zip(&mut got) {
+            *got = side.collect()?;
+        }
+        // swtpm asks for patience while it tests an algorithm: the command is sent again.
+        for (side, got) in got.iter_mut().enumerate() {
+            let mut attempts = 0;
+            while matches!(response_code(got), RC_RETRY | RC_TESTING) && attempts < 50 {
+                *got = self.sides[side].execute(locality, &commands[side])?;
+                attempts += 1;
+            }
+        }
+        Ok(got)
     }
 }
 
@@ -78,7 +111,8 @@ pub(crate) enum Verdict {
     Skipped,
     /// The two swtpm do not agree, so there is nothing to compare with.
     Undecided,
-    Different(Difference),
+    /// Never empty.
+    Different(Vec<Difference>),
 }
 
 /// A sequence on its way.
@@ -101,6 +135,7 @@ impl<'a> Run<'a> {
     /// Runs the next step.
     pub(crate) fn step(&mut self, step: &Step) -> Result<Verdict> {
         let verdict = match step {
+            Step::Nothing => Verdict::Same,
             Step::Command(command) => return self.command(command),
             Step::Init => {
                 self.rig.sides.iter_mut().try_for_each(|side| side.init())?;
@@ -129,7 +164,7 @@ impl<'a> Run<'a> {
                 if expected == got {
                     Verdict::Same
                 } else {
-                    Verdict::Different(Difference { place: "established", text, expected, got })
+                    Verdict::Different(vec![Difference { place: "established", text, expected, got }])
                 }
             }
         };
@@ -432,46 +467,49 @@ fn edit_command(edit: &Edit, command: &mut Vec<u8>) {
 /// Compares the engine's answer with swtpm's.
 fn compare(outcome: &Outcome) -> Verdict {
     let [oracle, control, engine] = outcome.rc;
-    if engine == PANIC {
-        let text = outcome.panic.clone().unwrap_or_default();
-        return different("panic", text, &[], &[]);
-    }
-    if oracle != control && !outcome.crosses {
+    if oracle != control && !outcome.crosses && engine != PANIC {
         return Verdict::Undecided;
     }
-    if oracle != engine || oracle != control {
-        let text = format!("response code {} instead of {}", rc_name(engine), rc_name(control));
-        let expected = control.to_be_bytes();
-        return different("code", text, &expected, &[oracle.to_be_bytes(), engine.to_be_bytes()].concat());
+    let mut found = Vec::new();
+    if engine == PANIC {
+        found.push(difference("panic", outcome.panic.clone().unwrap_or_default(), &[], &[]));
+    } else if oracle != engine || oracle != control {
+        let side = if oracle == control { "" } else { " (of the other's output)" };
+        let other = if oracle == control { engine } else { oracle.max(engine) };
+        let text = format!("{}{side} instead of {}", rc_name(other), rc_name(control));
+        found.push(difference("code", text, &control.to_be_bytes(), &other.to_be_bytes()));
+    } else {
+        compare_header(outcome, &mut found);
+        if oracle == 0 && found.is_empty() {
+            compare_fields(outcome, &mut found);
+            compare_sessions(outcome, &mut found);
+        }
     }
-    let (expected, got) = (&outcome.got[ORACLE], &outcome.got[ENGINE]);
-    if expected.get(..2) != got.get(..2) {
-        return different("tag", "another tag".to_owned(), expected, got);
-    }
-    if got.get(2..6) != Some(&(got.len() as u32).to_be_bytes()) {
-        return different("responseSize", "the size is wrong".to_owned(), expected, got);
-    }
-    if oracle != 0 {
-        return Verdict::Same;
-    }
-    compare_fields(outcome).or_else(|| compare_sessions(outcome)).unwrap_or(Verdict::Same)
+    if found.is_empty() { Verdict::Same } else { Verdict::Different(found) }
 }
 
-fn compare_fields(outcome: &Outcome) -> Option<Verdict> {
+fn compare_header(outcome: &Outcome, found: &mut Vec<Difference>) {
+    let (expected, got) = (&outcome.got[ORACLE], &outcome.got[ENGINE]);
+    if expected.get(..2) != got.get(..2) {
+        found.push(difference("tag", "another tag".to_owned(), expected, got));
+    }
+    if got.get(2..6) != Some(&(got.len() as u32).to_be_bytes()) {
+        found.push(difference("responseSize", "the size is wrong".to_owned(), expected, got));
+    }
+}
+
+fn compare_fields(outcome: &Outcome, found: &mut Vec<Difference>) {
     let [oracle, control, engine] = &outcome.decoded;
     let whole = |side: usize| &outcome.got[side];
-    let described = oracle.error.is_none() && oracle.fields.len() == control.fields.len();
-    if !described {
+    if oracle.error.is_some() || oracle.fields.len() != control.fields.len() {
         eprintln!("swtpm's {} is not understood: {:?}", cc::name(outcome.code), oracle.error);
-        return None;
+        return;
     }
-    let names = |decoded: &Decoded| {
-        decoded.fields.iter().map(|field| field.name).collect::<Vec<_>>()
-    };
     for (index, field) in oracle.fields.iter().enumerate() {
         let Some(other) = engine.fields.get(index).filter(|f| f.name == field.name) else {
-            let text = format!("another structure: {:?}", engine.error);
-            return Some(different(field.name, text, whole(ORACLE), whole(ENGINE)));
+            let text = format!("another structure at {}: {:?}", field.name, engine.error);
+            found.push(difference("structure", text, whole(ORACLE), whole(ENGINE)));
+            return;
         };
         if field.composite || field.kind == Kind::Opaque || field.name == "parameterSize" {
             continue;
@@ -487,32 +525,25 @@ fn compare_fields(outcome: &Outcome) -> Option<Verdict> {
         };
         if differs {
             let text = format!("{}: {} instead of {}", field.name, hex(got), hex(expected));
-            return Some(different(field.name, text, expected, got));
+            found.push(difference(field.name, text, expected, got));
         }
     }
-    if engine.error.is_some() || names(oracle) != names(engine) {
+    if engine.error.is_some() || engine.fields.len() != oracle.fields.len() {
         let text = format!("another structure: {:?}", engine.error);
-        return Some(different("structure", text, whole(ORACLE), whole(ENGINE)));
+        found.push(difference("structure", text, whole(ORACLE), whole(ENGINE)));
     }
-    None
 }
 
-fn compare_sessions(outcome: &Outcome) -> Option<Verdict> {
+fn compare_sessions(outcome: &Outcome, found: &mut Vec<Difference>) {
     let (expected, got) = (&outcome.answers[ORACLE], &outcome.answers[ENGINE]);
-    if expected == got {
-        return None;
+    if expected != got {
+        let text = format!("response sessions: {got:?} instead of {expected:?}");
+        found.push(difference("session", text, &outcome.got[ORACLE], &outcome.got[ENGINE]));
     }
-    let text = format!("response sessions: {got:?} instead of {expected:?}");
-    Some(different("session", text, &outcome.got[ORACLE], &outcome.got[ENGINE]))
 }
 
-fn different(place: &'static str, text: String, expected: &[u8], got: &[u8]) -> Verdict {
-    Verdict::Different(Difference {
-        place,
-        text,
-        expected: expected.to_vec(),
-        got: got.to_vec(),
-    })
+fn difference(place: &'static str, text: String, expected: &[u8], got: &[u8]) -> Difference {
+    Difference { place, text, expected: expected.to_vec(), got: got.to_vec() }
 }
 
 /// Bytes in hexadecimal.

@@ -1,5 +1,6 @@
 //! The TPMs under comparison: two swtpm processes and the engine in this process.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,10 +10,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use vtpm_engine::{Platform, Profile, Tpm};
+use vtpm_engine::wire::Alg;
+use vtpm_engine::{Identity, Platform, Profile, Tpm};
 
 /// The response code that stands for a panic of the engine: no TPM answers with it.
 pub(crate) const PANIC: u32 = 0xdead_0001;
+
+thread_local! {
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps what a panic says, and where it was: for the finding.
+pub(crate) fn note_panic(text: &str) {
+    LAST_PANIC.with_borrow_mut(|last| *last = Some(text.replace('\n', " ")));
+}
 
 /// A part of a D-RTM sequence.
 #[derive(Clone, Debug)]
@@ -217,9 +228,22 @@ pub(crate) fn manufacture(profile: Profile) -> Result<Tpm> {
     Ok(Tpm::manufacture(profile, Box::new(Host { start: Instant::now() }))?)
 }
 
-/// The profile that comes nearest to swtpm's.
+/// The profile that comes nearest to swtpm's: its slots, its name, none of the algorithms and
+/// timers that it lacks.
 pub(crate) fn swtpm_like() -> Profile {
-    Profile::few_slots()
+    let mut profile = Profile::few_slots();
+    for alg in [Alg::SHA3_256, Alg::SHA3_384, Alg::SHA3_512] {
+        profile.algorithms = profile.algorithms.without(alg);
+    }
+    profile.algorithms = profile.algorithms.without_rsa(4096);
+    profile.limits.acts = 0;
+    profile.identity = Identity {
+        manufacturer: *b"IBM\0",
+        vendor: *b"SW   TPM\0\0\0\0\0\0\0\0",
+        vendor_type: 1,
+        firmware_version: 0x2019_1023_0016_3636,
+    };
+    profile
 }
 
 impl Engine {
@@ -230,10 +254,8 @@ impl Engine {
     fn guarded<T>(&mut self, run: impl FnOnce(&mut Tpm) -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(|| run(&mut self.tpm))) {
             Ok(value) => Some(value),
-            Err(cause) => {
-                let text = cause.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-                self.panic = Some(text.unwrap_or_else(|| "a panic without words".to_owned()));
+            Err(_) => {
+                self.panic = LAST_PANIC.with_borrow_mut(Option::take);
                 None
             }
         }

@@ -202,6 +202,8 @@ pub(crate) struct Command {
 /// A step.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
+    /// A step that was left out.
+    Nothing,
     Command(Command),
     /// `_TPM_Init`.
     Init,

@@ -97,13 +97,13 @@ impl Channel {
 }
 
 fn listen_on_path(path: &Path, mode: Option<u32>) -> Result<(UnixListener, Removed)> {
-    let dead = UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+    let dead =
+        UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
     if dead {
         let _ = std::fs::remove_file(path);
     }
-    let listener = UnixListener::bind(path)
-        .with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     let removed = Removed::at(path);
     if let Some(mode) = mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))

@@ -1,149 +1,159 @@
-//! The control channel: one caller after another, each of whose messages is answered.
+//! The control channel: what each command does in each state of the TPM.
 
-use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use tracing::debug;
+use zeroize::Zeroizing;
 
-use crate::channel::Stream;
-use crate::data;
-use crate::instance::{Instance, Job};
+use crate::channel::{Received, Stream};
+use crate::info;
+use crate::instance::Job;
 use crate::protocol::{
-    BAD_LOCALITY, BAD_ORDINAL, BAD_PARAMETER, BUFFER_SIZE, FAIL, Parse, Request, Response, SUCCESS,
-    parse,
+    BAD_LOCALITY, BAD_ORDINAL, BAD_PARAMETER, FAIL, IO_ERROR, MAX_FIXED, Needs, Parse, RETRY,
+    Request, Response, SUCCESS, needs, parse,
 };
+use crate::server::{Session, serve_given};
 
-/// What the control channel shares with the data channel.
-#[derive(Clone)]
-pub(crate) struct Control {
-    pub(crate) instance: Instance,
-    pub(crate) locality: Arc<AtomicU8>,
-    /// The state is encrypted with a key of the caller's.
-    pub(crate) encrypted: bool,
-}
+/// A message must be whole so long after its first byte, unless it carries data.
+const WHOLE_MESSAGE: Duration = Duration::from_millis(500);
+/// A message that carries data must be whole so long after its first byte.
+const WHOLE_DATA: Duration = Duration::from_secs(30);
 
 /// Why a connection ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The caller closed it.
+    /// The caller closed it, or was given up.
     Closed,
     /// The caller asked the process to end.
     Shutdown,
 }
 
-impl Control {
-    /// Serves a connection.
-    pub(crate) fn serve(&self, mut stream: Stream) -> End {
-        let mut buffer = Vec::new();
-        let mut descriptor = None;
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let (request, size) = match parse(&buffer) {
-                Parse::Whole(request, size) => (Ok(request), size),
-                Parse::Bad(result, size) => (Err(result), size),
-                Parse::Incomplete => {
-                    if stream.wait_for_whole(!buffer.is_empty()).is_err() {
-                        return End::Closed;
-                    }
-                    match stream.receive(&mut chunk) {
-                        Ok((0, _)) => return End::Closed,
-                        Ok((size, given)) => {
-                            buffer.extend_from_slice(chunk.get(..size).unwrap_or(&[]));
-                            descriptor = given.or(descriptor);
-                        }
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                        Err(error) => {
-                            debug!("the control connection ends: {error}");
-                            return End::Closed;
-                        }
-                    }
-                    continue;
-                }
-            };
-            buffer.drain(..size);
-            let shutdown = request == Ok(Request::Shutdown);
-            let response = match request {
-                Ok(request) => self.answer(request, descriptor.take()),
-                Err(result) => Response::result(result),
-            };
-            if stream.write_all(&response.0).is_err() {
-                return End::Closed;
+/// Serves a connection.
+pub(crate) fn serve(mut stream: Stream, session: &Arc<Session>) -> End {
+    while let Some(message) = read_message(&mut stream) {
+        let Message { parse, needs, descriptor } = message;
+        let then = match parse {
+            Parse::Whole(Request::Shutdown) => Some(End::Shutdown),
+            // Where the next message begins is not known.
+            Parse::TooLarge | Parse::Incomplete => Some(End::Closed),
+            Parse::Whole(_) | Parse::Bad(_) => None,
+        };
+        let running = session.instance.is_running();
+        let response = match parse {
+            _ if needs == Needs::Running && !running || needs == Needs::Stopped && running => {
+                Response::result(BAD_ORDINAL)
             }
-            if shutdown {
-                return End::Shutdown;
-            }
+            Parse::Whole(request) => answer(session, request, descriptor),
+            Parse::Bad(result) => Response::result(result),
+            Parse::TooLarge | Parse::Incomplete => Response::result(BAD_PARAMETER),
+        };
+        let taken = stream.answer(&response.0);
+        match then {
+            Some(end) => return end,
+            None if taken => {}
+            None => break,
         }
     }
+    End::Closed
+}
 
-    fn answer(&self, request: Request, descriptor: Option<OwnedFd>) -> Response {
-        let instance = &self.instance;
-        let result = match request {
-            Request::GetCapability => return Response::capabilities(),
-            Request::GetConfig => return Response::config(self.encrypted),
-            Request::GetEstablished => {
-                return match instance.ask(|reply| Job::Established { reply }).flatten() {
-                    Some(bit) => Response::established(bit),
-                    None => Response::result(BAD_ORDINAL),
-                };
+struct Message {
+    parse: Parse,
+    needs: Needs,
+    descriptor: Option<OwnedFd>,
+}
+
+/// The next message, `Incomplete` if the rest of it did not come in time; absent at the end of
+/// the connection.
+fn read_message(stream: &mut Stream) -> Option<Message> {
+    let mut buffer = Zeroizing::new(Vec::new());
+    let mut chunk = Zeroizing::new(vec![0; 8 * 1024]);
+    let mut descriptor = None;
+    let mut started = None;
+    loop {
+        let limit = if buffer.len() <= MAX_FIXED { WHOLE_MESSAGE } else { WHOLE_DATA };
+        let deadline = started.and_then(|started: Instant| started.checked_add(limit));
+        let over = match stream.receive(&mut chunk, deadline) {
+            Received::Bytes(size, given) => {
+                buffer.extend_from_slice(chunk.get(..size)?);
+                descriptor = given.or(descriptor);
+                false
             }
-            Request::GetStateBlob { kind, offset } => {
-                return match instance.ask(|reply| Job::GetBlob { kind, reply }).flatten() {
-                    Some(blob) => Response::blob(SUCCESS, &blob, offset),
-                    None => Response::blob(BAD_ORDINAL, &[], 0),
-                };
-            }
-            Request::GetInfo { flags: _, offset } => return Response::info(INFO, offset),
-            Request::SetBufferSize(size) => {
-                // Only the size there is can be asked for or set.
-                let fits = size == 0 || size >= BUFFER_SIZE || size >= 3968;
-                return if fits { Response::buffer_size() } else { Response::result(BAD_PARAMETER) };
-            }
-            Request::Cancel => {
-                instance.cancel();
-                Some(SUCCESS)
-            }
-            Request::SetLocality(locality) if locality > 4 => Some(BAD_LOCALITY),
-            Request::SetLocality(locality) => {
-                self.locality.store(locality, Ordering::Relaxed);
-                Some(SUCCESS)
-            }
-            Request::SetDataFd => Some(self.set_data_descriptor(descriptor)),
-            Request::LockStorage { .. } => Some(SUCCESS),
-            Request::Init { delete_volatile } => {
-                instance.ask(|reply| Job::Init { delete_volatile, reply })
-            }
-            Request::Shutdown => instance.ask(|reply| Job::Shutdown { reply }),
-            Request::HashStart => instance.ask(|reply| Job::HashStart { reply }),
-            Request::HashData(data) => instance.ask(|reply| Job::HashData { data, reply }),
-            Request::HashEnd => instance.ask(|reply| Job::HashEnd { reply }),
-            Request::StoreVolatile => instance.ask(|reply| Job::StoreVolatile { reply }),
-            Request::ResetEstablished(locality) => {
-                instance.ask(|reply| Job::ResetEstablished { locality, reply })
-            }
-            Request::SetStateBlob { kind, data } => {
-                instance.ask(|reply| Job::SetBlob { kind, data, reply })
-            }
-            Request::Stop => instance.ask(|reply| Job::Stop { reply }),
+            Received::TimedOut => true,
+            Received::Closed => return None,
         };
-        Response::result(result.unwrap_or(FAIL))
-    }
-
-    /// Serves the data channel on a descriptor that the caller sent along.
-    fn set_data_descriptor(&self, descriptor: Option<OwnedFd>) -> u32 {
-        let Some(descriptor) = descriptor else { return BAD_PARAMETER };
-        let (instance, locality) = (self.instance.clone(), Arc::clone(&self.locality));
-        let thread = std::thread::Builder::new().name("data".into());
-        let started = thread.spawn(move || {
-            data::serve(Stream::from(descriptor), &instance, &locality);
-        });
-        if started.is_ok() { SUCCESS } else { FAIL }
+        started = started.or_else(|| Some(Instant::now()));
+        let parse = parse(&buffer);
+        if over || parse != Parse::Incomplete {
+            debug!(size = buffer.len(), over, "a control message");
+            return Some(Message { parse, needs: needs(&buffer), descriptor });
+        }
     }
 }
 
-/// What `GET_INFO` says.
-const INFO: &str = concat!(
-    r#"{"TPMSpecification":{"family":"2.0","level":0,"revision":164},"#,
-    r#""TPMAttributes":{"manufacturer":"id:5654504D","version":"id:00010000","model":"vTPM"}}"#
-);
+fn answer(session: &Arc<Session>, request: Request, descriptor: Option<OwnedFd>) -> Response {
+    let instance = &session.instance;
+    let result = match request {
+        Request::GetCapability => return Response::capabilities(),
+        Request::GetConfig => return Response::config(session.encrypted),
+        Request::GetEstablished => return Response::established(instance.established()),
+        Request::GetStateBlob { kind, offset } => {
+            let blob = match kind {
+                Some(kind) => instance.ask(|reply| Job::GetBlob { kind, reply }),
+                None => Some(Err(RETRY)),
+            };
+            return match blob.unwrap_or(Err(FAIL)) {
+                Ok(blob) => Response::blob(SUCCESS, &blob, offset),
+                Err(result) => Response::blob(result, &[], 0),
+            };
+        }
+        Request::GetInfo { flags, offset } => {
+            return Response::info(&info::info(&session.profile, flags), offset);
+        }
+        Request::SetBufferSize(size) if size > 0 && instance.is_running() => Some(BAD_ORDINAL),
+        Request::SetBufferSize(size) => {
+            return Response::buffer_size(session.set_buffer_size(size));
+        }
+        Request::Cancel => {
+            instance.cancel();
+            Some(SUCCESS)
+        }
+        Request::SetLocality(locality) => {
+            Some(if session.set_locality(locality) { SUCCESS } else { BAD_LOCALITY })
+        }
+        Request::SetDataFd => Some(set_data_descriptor(session, descriptor)),
+        // The store is locked as long as this process lives.
+        Request::LockStorage { retries: _ } => Some(SUCCESS),
+        Request::Init { delete_volatile } => {
+            instance.ask(|reply| Job::Init { delete_volatile, reply })
+        }
+        Request::HashStart => instance.ask(|reply| Job::HashStart { reply }),
+        Request::HashData(data) => instance.ask(|reply| Job::HashData { data, reply }),
+        Request::HashEnd => instance.ask(|reply| Job::HashEnd { reply }),
+        Request::StoreVolatile => instance.ask(|reply| Job::StoreVolatile { reply }),
+        Request::ResetEstablished(locality) => {
+            instance.ask(|reply| Job::ResetEstablished { locality, reply })
+        }
+        // There is no migration key, so this cannot be read.
+        Request::SetStateBlob { encrypted: true, .. } => Some(BAD_PARAMETER),
+        Request::SetStateBlob { kind, data, encrypted: false } => {
+            instance.ask(|reply| Job::SetBlob { kind, data, reply })
+        }
+        Request::Stop => instance.ask(|reply| Job::Stop { reply }),
+        Request::Shutdown => {
+            instance.shut_down();
+            Some(SUCCESS)
+        }
+    };
+    Response::result(result.unwrap_or(FAIL))
+}
+
+/// Serves the data channel on a descriptor that the caller sent along. There is one data channel
+/// of this kind at a time, and none beside the one of the command line.
+fn set_data_descriptor(session: &Arc<Session>, descriptor: Option<OwnedFd>) -> u32 {
+    let Some(claim) = session.claim_data_channel() else { return IO_ERROR };
+    let Some(descriptor) = descriptor else { return BAD_PARAMETER };
+    if serve_given(session, Stream::from(descriptor), claim) { SUCCESS } else { FAIL }
+}

@@ -1,60 +1,117 @@
-//! The data channel: raw TPM commands, one at a time, each answered by one write.
+//! The data channel: TPM commands, one at a time, each answered by one write.
+//!
+//! A command comes raw, or with the header of the TCG's simulator protocol, which names its
+//! locality; the response has a header and a trailer then:
+//!
+//! ```text
+//!   u32 8, u8 locality, u32 size, command  ->  u32 size, response, u32 0
+//! ```
 
-use std::io::{ErrorKind, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
-use tracing::debug;
+use zeroize::Zeroizing;
 
-use crate::channel::Stream;
-use crate::instance::Instance;
+use crate::channel::{Received, Stream};
+use crate::server::Session;
 
-/// The largest command; a larger one ends the connection, since where it ends is not known.
-const MAX_COMMAND: usize = 4096;
-/// Tag and size.
-const HEADER: usize = 6;
+/// The most bytes that are read as one message. A command may be less by the size that was set;
+/// the engine answers one that is larger.
+const MAX_MESSAGE: usize = 4096 + HEADER;
+/// `TPM2_SEND_COMMAND`, locality, size.
+const HEADER: usize = 9;
+/// The first word of a command with a header.
+const SEND_COMMAND: u32 = 8;
+/// A message must be whole so long after its first byte.
+const WHOLE_MESSAGE: Duration = Duration::from_millis(500);
+/// `TPM_RC_LOCALITY`.
+const BAD_LOCALITY: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x07];
+/// `TPM_RC_COMMAND_SIZE`.
+const BAD_SIZE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42];
 
 /// Serves a connection until the caller closes it.
-pub(crate) fn serve(mut stream: Stream, instance: &Instance, locality: &Arc<AtomicU8>) {
-    let mut buffer = Vec::with_capacity(MAX_COMMAND);
-    while let Some(command) = read_command(&mut stream, &mut buffer) {
-        let locality = locality.load(Ordering::Relaxed);
-        let Some(response) = instance.execute(locality, command) else { return };
-        if stream.write_all(&response).is_err() {
+pub(crate) fn serve(mut stream: Stream, session: &Session) {
+    while let Some(message) = read_message(&mut stream) {
+        let Some(answer) = answer(session, &message) else { return };
+        if !stream.answer(&answer) {
             return;
         }
     }
 }
 
-/// The next command; absent at the end of the connection, and after a message that is too large
-/// or does not arrive in time.
-fn read_command(stream: &mut Stream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let mut chunk = [0; MAX_COMMAND];
+/// A message: all that arrives until it is as long as it says, or until its time is over; absent
+/// at the end of the connection.
+///
+/// As with swtpm, a message that is not as long as it says is answered as such by the TPM, and
+/// the next read begins the next message.
+fn read_message(stream: &mut Stream) -> Option<Zeroizing<Vec<u8>>> {
+    let mut buffer = Zeroizing::new(vec![0; MAX_MESSAGE]);
+    let mut length = 0usize;
+    let mut deadline = None;
     loop {
-        if let Some(size) = declared_size(buffer) {
-            if !(10..=MAX_COMMAND).contains(&size) {
-                // A header that cannot be true: let the engine answer it, then start afresh.
-                return Some(core::mem::take(buffer)).filter(|_| size < 10);
-            }
-            if buffer.len() >= size {
-                let rest = buffer.split_off(size);
-                return Some(core::mem::replace(buffer, rest));
-            }
+        match stream.receive(buffer.get_mut(length..)?, deadline) {
+            Received::Bytes(size, _) => length = length.checked_add(size)?,
+            Received::TimedOut => break,
+            Received::Closed => return None,
         }
-        stream.wait_for_whole(!buffer.is_empty()).ok()?;
-        match stream.read(&mut chunk) {
-            Ok(0) => return None,
-            Ok(size) => buffer.extend_from_slice(chunk.get(..size)?),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => {
-                debug!("the data connection ends: {error}");
-                return None;
-            }
+        deadline = deadline.or_else(|| Instant::now().checked_add(WHOLE_MESSAGE));
+        let whole = declared_length(buffer.get(..length)?);
+        if length == MAX_MESSAGE || whole.is_some_and(|whole| length >= whole) {
+            break;
         }
+    }
+    buffer.truncate(length);
+    Some(buffer)
+}
+
+/// How long a message says that it is, once that has arrived.
+fn declared_length(message: &[u8]) -> Option<usize> {
+    if word(message, 0)? == SEND_COMMAND {
+        (word(message, 5)? as usize).checked_add(HEADER)
+    } else {
+        Some(word(message, 2)? as usize)
     }
 }
 
-fn declared_size(buffer: &[u8]) -> Option<usize> {
-    let field = buffer.get(2..HEADER)?.first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*field) as usize)
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
+}
+
+/// The answer to a message; absent once the TPM's thread has ended.
+fn answer(session: &Session, message: &[u8]) -> Option<Vec<u8>> {
+    if word(message, 0) != Some(SEND_COMMAND) {
+        return execute(session, session.locality(), message);
+    }
+    let Some((header, command)) = message.split_at_checked(HEADER) else {
+        return Some(BAD_SIZE.to_vec());
+    };
+    let locality = header.get(4).copied().unwrap_or_default();
+    let response = if session.set_locality(locality) {
+        execute(session, locality, command)?
+    } else {
+        BAD_LOCALITY.to_vec()
+    };
+    let size = u32::try_from(response.len()).ok()?;
+    Some([&size.to_be_bytes(), response.as_slice(), &[0; 4]].concat())
+}
+
+fn execute(session: &Session, locality: u8, command: &[u8]) -> Option<Vec<u8>> {
+    // A TPM that does not run says so, whatever the command.
+    if session.instance.is_running() && command.len() > session.buffer_size() as usize {
+        return Some(BAD_SIZE.to_vec());
+    }
+    session.instance.execute(locality, command.to_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_how_long_it_is_with_and_without_a_header() {
+        assert_eq!(declared_length(&[0x80, 1, 0, 0, 0, 12]), Some(12));
+        assert_eq!(declared_length(&[0x80, 1, 0, 0, 0]), None);
+        assert_eq!(declared_length(&[0, 0, 0, 8, 2, 0, 0, 0, 12]), Some(21));
+        assert_eq!(declared_length(&[0, 0, 0, 8, 2, 0, 0, 0]), None);
+        assert_eq!(declared_length(&[0, 0, 0, 8, 2, 0xff, 0xff, 0xff, 0xff]), Some(0x1_0000_0008));
+    }
 }

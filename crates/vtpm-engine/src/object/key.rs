@@ -211,11 +211,13 @@ pub(crate) mod testing {
     };
     use std::sync::OnceLock;
 
-    pub(crate) const RSA_MODULUS: &str = "964d1aff78e037485419ca0c504d9b369b8d5bb415914fd8f3e14c610cac0d25cac7169f493ef3fd50ea76eabd\
-         1c4be2ab03c75c54cbc9bcb53a3d55c7e2f3b36268c19efd867fff9c04a6468ff360f37b0eb50b2be5fffd8983\
-         3633648486a06e5104a9a3f126612ea89e5c141568f138adf7f4c9f930cf31dca704b5eeb92b";
-    const RSA_PRIME: &str = "c749fbd4b81b4d18524396c51ace3138fd80779f1ece59ed57a8eea5808238eb0ec355da4b26eeee9d4e073ee3\
-         91049416f5668d08f2d2a45081d84bd2e9e64f";
+    pub(crate) const RSA_MODULUS: &str = "\
+        964d1aff78e037485419ca0c504d9b369b8d5bb415914fd8f3e14c610cac0d25cac7169f493ef3fd50ea76ea\
+        bd1c4be2ab03c75c54cbc9bcb53a3d55c7e2f3b36268c19efd867fff9c04a6468ff360f37b0eb50b2be5fffd\
+        89833633648486a06e5104a9a3f126612ea89e5c141568f138adf7f4c9f930cf31dca704b5eeb92b";
+    const RSA_PRIME: &str = "\
+        c749fbd4b81b4d18524396c51ace3138fd80779f1ece59ed57a8eea5808238eb0ec355da4b26eeee9d4e073e\
+        e391049416f5668d08f2d2a45081d84bd2e9e64f";
     pub(crate) const ECC_SCALAR: [u8; 32] = [7; 32];
 
     pub(crate) fn bytes(hex: &str) -> Vec<u8> {

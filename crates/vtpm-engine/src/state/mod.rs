@@ -65,8 +65,8 @@ impl Tpm {
     }
 
     /// Everything, for moving a TPM while its machine runs: besides what
-    /// [`Tpm::save_permanent`] saves, sessions, loaded objects, sequences, PCR, time, and the random
-    /// number generator.
+    /// [`Tpm::save_permanent`] saves, sessions, loaded objects, sequences, PCR, time, and the
+    /// random number generator.
     ///
     /// To be called between commands, or between the calls of a D-RTM sequence. The bytes hold
     /// secrets in the clear.

@@ -378,8 +378,8 @@ fn cve_2021_3623_no_forged_byte_makes_a_restored_tpm_panic() {
     assert!(survivors > 100);
 }
 
-/// CVE-2021-3623, with the sizes that libtpms did not check: those of an NV index, of a nonce and of
-/// a symmetric key.
+/// CVE-2021-3623, with the sizes that libtpms did not check: those of an NV index, of a nonce and
+/// of a symmetric key.
 #[test]
 fn cve_2021_3623_sizes_that_contradict_each_other_are_refused() {
     let mut client = busy();
