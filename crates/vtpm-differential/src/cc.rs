@@ -2,7 +2,10 @@
 
 macro_rules! codes {
     ($($name:ident = $value:expr;)*) => {
-        $(pub(crate) const $name: u32 = $value;)*
+        $(
+            #[allow(dead_code, reason = "some commands are only ever refused")]
+            pub(crate) const $name: u32 = $value;
+        )*
 
         /// All codes with their names.
         pub(crate) const ALL: &[(u32, &str)] = &[$(($value, stringify!($name)),)*];

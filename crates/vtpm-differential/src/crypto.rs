@@ -58,8 +58,7 @@ impl Hash {
 
     /// HMAC of the concatenation.
     pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-        let mut block =
-            if key.len() > self.block() { self.of(&[key]) } else { key.to_vec() };
+        let mut block = if key.len() > self.block() { self.of(&[key]) } else { key.to_vec() };
         block.resize(self.block(), 0);
         let inner: Vec<u8> = block.iter().map(|byte| byte ^ 0x36).collect();
         let outer: Vec<u8> = block.iter().map(|byte| byte ^ 0x5c).collect();
@@ -70,7 +69,14 @@ impl Hash {
     }
 
     /// KDFa; the label without its NUL.
-    pub(crate) fn kdfa(self, key: &[u8], label: &[u8], u: &[u8], v: &[u8], bytes: usize) -> Vec<u8> {
+    pub(crate) fn kdfa(
+        self,
+        key: &[u8],
+        label: &[u8],
+        u: &[u8],
+        v: &[u8],
+        bytes: usize,
+    ) -> Vec<u8> {
         let bits = (bytes as u32 * 8).to_be_bytes();
         let mut out = Vec::new();
         for counter in 1u32.. {
@@ -103,9 +109,7 @@ impl Sym {
     pub(crate) fn marshal(self) -> Vec<u8> {
         match self {
             Sym::Null => vec![0, 0x10],
-            Sym::Aes(bits) => {
-                [&[0, 6][..], &bits.to_be_bytes(), &[0, 0x43]].concat()
-            }
+            Sym::Aes(bits) => [&[0, 6][..], &bits.to_be_bytes(), &[0, 0x43]].concat(),
             Sym::Xor(hash) => [&[0, 0xa][..], &hash.id().to_be_bytes()].concat(),
         }
     }

@@ -18,7 +18,6 @@ pub(crate) fn explain(outcome: &Outcome, difference: &Difference) -> Option<&'st
     RULES.iter().find(|rule| (rule.matches)(outcome, difference))
 }
 
-const RC_FAILURE: u32 = 0x101;
 const RC_COMMAND_CODE: u32 = 0x143;
 const RC_CURVE: u32 = 0xa6;
 
@@ -44,8 +43,7 @@ const FOREIGN_ALGORITHMS: [u16; 3] = [0x03, 0x1b, 0x26];
 /// `TPM_PT_HR_PERSISTENT_MIN`, `CLOCK_UPDATE`, `MAX_OBJECT_CONTEXT`, `MAX_SESSION_CONTEXT`,
 /// `TOTAL_COMMANDS`, `LIBRARY_COMMANDS`, `HR_PERSISTENT_AVAIL`, `NV_COUNTERS_AVAIL`,
 /// `LOADED_CURVES`.
-const OWN_PROPERTIES: [u32; 9] =
-    [0x10f, 0x119, 0x121, 0x122, 0x129, 0x12a, 0x209, 0x20b, 0x20d];
+const OWN_PROPERTIES: [u32; 9] = [0x10f, 0x119, 0x121, 0x122, 0x129, 0x12a, 0x209, 0x20b, 0x20d];
 
 fn rc(outcome: &Outcome) -> (u32, u32) {
     (outcome.rc[ORACLE], outcome.rc[ENGINE])
@@ -115,8 +113,8 @@ static RULES: &[Rule] = &[
         reason: "libtpms goes into failure mode where a command merely fails (Part 3, 10.1)",
         matches: |outcome, difference| {
             difference.place == "code"
-                && outcome.rc[ORACLE] == RC_FAILURE
-                && outcome.rc[ENGINE] != RC_FAILURE
+                && outcome.in_failure_mode[ORACLE]
+                && outcome.rc[ENGINE] != 0x101
         },
     },
     Rule {
@@ -136,6 +134,59 @@ static RULES: &[Rule] = &[
                 && base(rc(outcome).0) != base(rc(outcome).1)
                 && matches!(outcome.code, cc::TEST_PARMS | cc::START_AUTH_SESSION)
                 && sends_u16(outcome, &FOREIGN_ALGORITHMS)
+        },
+    },
+    Rule {
+        reason: "SM2 is not offered: neither is its key exchange",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && outcome.code == cc::ZGEN_2PHASE
+                && base(rc(outcome).1) == 0x92
+                && sends_u16(outcome, &[0x1b])
+        },
+    },
+    Rule {
+        reason: "swtpm 0.7 is built without AES-192",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && matches!(base(rc(outcome).0), 0x84)
+                && outcome.sent[ENGINE].windows(4).any(|bytes| bytes == [0, 6, 0, 192])
+        },
+    },
+    Rule {
+        reason: "with BN P-638 gone, coordinates have at most 66 bytes instead of 80 (Part 2, 11.2.5)",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && rc(outcome).0 == 0
+                && base(rc(outcome).1) == 0x95
+                && outcome.sent[ENGINE]
+                    .windows(2)
+                    .any(|size| size[0] == 0 && (67..=80).contains(&size[1]))
+        },
+    },
+    Rule {
+        reason: "an RSA operand that is not below the modulus is TPM_RC_VALUE, a hash too large for \
+                 the key TPM_RC_HASH (Part 3, 14.2 and 14.3); libtpms answers TPM_RC_FAILURE",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && matches!(outcome.code, cc::RSA_ENCRYPT | cc::RSA_DECRYPT)
+                && rc(outcome).0 == 0x101
+                && matches!(base(rc(outcome).1), 0x84 | 0x83)
+        },
+    },
+    Rule {
+        reason: "persistent objects are used where they are: they take none of the three slots",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && rc(outcome).0 == 0x902
+                && outcome.sent[ENGINE].windows(2).any(|bytes| bytes[0] == 0x81)
+        },
+    },
+    Rule {
+        reason: "the engine has tested all algorithms before it answers (Part 3, 10.3)",
+        matches: |outcome, difference| {
+            outcome.code == cc::INCREMENTAL_SELF_TEST
+                && matches!(difference.place, "count" | "alg" | "structure")
         },
     },
     Rule {

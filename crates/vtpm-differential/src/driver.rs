@@ -14,6 +14,7 @@ pub(crate) struct Finding {
     pub(crate) sequence: String,
     pub(crate) count: u64,
     pub(crate) text: String,
+    place: &'static str,
     steps: Vec<Step>,
     at: Id,
     report: String,
@@ -31,8 +32,6 @@ pub(crate) struct Report {
     pub(crate) findings: BTreeMap<String, Finding>,
     /// swtpm's response codes by command.
     pub(crate) codes: BTreeMap<(u32, u32), u64>,
-    /// Everything that differs, once more as lists: command and code.
-    seen: BTreeSet<String>,
 }
 
 /// What a step did to the run.
@@ -99,6 +98,7 @@ impl Report {
                 sequence: name.to_owned(),
                 count: 0,
                 text: format!("{command}: {}", difference.text),
+                place: difference.place,
                 steps: steps.to_vec(),
                 at: steps.len() - 1,
                 report: String::new(),
@@ -153,8 +153,8 @@ fn shorten(text: &str, most: usize) -> String {
 fn apart(outcome: &Outcome) -> Effect {
     let [oracle, control, engine] = outcome.rc;
     let same_effect = (oracle == 0) == (engine == 0) && (oracle == 0) == (control == 0);
-    let failure = (oracle == 0x101) != (engine == 0x101);
-    if same_effect && !failure { Effect::Together } else { Effect::Apart }
+    let failed = outcome.in_failure_mode[ORACLE] != outcome.in_failure_mode[ENGINE];
+    if same_effect && !failed { Effect::Together } else { Effect::Apart }
 }
 
 /// Runs a written sequence to its end: a step after which the TPMs are in different states is left
@@ -162,7 +162,7 @@ fn apart(outcome: &Outcome) -> Effect {
 pub(crate) fn run_sequence(rig: &mut Rig, seq: &Seq, report: &mut Report) -> Result<()> {
     let mut left_out = BTreeSet::new();
     let mut noted = 0;
-    'again: for _ in 0..100 {
+    'again: for _ in 0..40 {
         let mut run = Run::fresh(rig)?;
         for (id, step) in seq.steps.iter().enumerate() {
             if left_out.contains(&id) {
@@ -210,11 +210,11 @@ impl Finding {
     }
 
     fn minimize(&mut self, rig: &mut Rig) -> Result<()> {
-        let (_, found) = replay(rig, &self.steps)?;
-        let Some(place) = found.first().map(|difference| difference.place) else {
+        let place = self.place;
+        if !self.shows(rig, &self.steps.clone(), place)? {
             self.report = "  (does not come again on new TPMs)\n".to_owned();
             return Ok(());
-        };
+        }
         // First only what the last step needs, and starts; then all, cut down by halves.
         let mut steps = self.steps.clone();
         let needed = closure(&steps);
@@ -259,8 +259,10 @@ impl Finding {
             let rc = outcome.rc;
             out += &format!("  - {} {}\n", cc::name(outcome.code), hex(&outcome.sent[ENGINE]));
             if id + 1 == steps.len() {
-                out += &format!("    swtpm:  {} {}\n", rc_name(rc[ORACLE]), hex(&outcome.got[ORACLE]));
-                out += &format!("    engine: {} {}\n", rc_name(rc[ENGINE]), hex(&outcome.got[ENGINE]));
+                out +=
+                    &format!("    swtpm:  {} {}\n", rc_name(rc[ORACLE]), hex(&outcome.got[ORACLE]));
+                out +=
+                    &format!("    engine: {} {}\n", rc_name(rc[ENGINE]), hex(&outcome.got[ENGINE]));
                 if let Verdict::Different(found) = verdict {
                     for difference in found {
                         out += &format!("    {}: {}\n", difference.place, difference.text);

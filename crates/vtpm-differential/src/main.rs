@@ -5,6 +5,7 @@
 //! are random or a TPM's own, and only sizes are compared. Sequences are symbolic (see [`step`]):
 //! each TPM gets its own handles, blobs, contexts and tickets back.
 
+mod bench;
 mod cc;
 mod client;
 mod crypto;
@@ -19,10 +20,11 @@ mod sides;
 mod step;
 mod templates;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use driver::Report;
 use run::{Rig, rc_name};
 
@@ -30,6 +32,8 @@ use run::{Rig, rc_name};
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    #[command(subcommand)]
+    mode: Option<Mode>,
     /// Commands to send at least; the written sequences are always run.
     #[arg(long, default_value_t = 20_000)]
     commands: u64,
@@ -42,13 +46,43 @@ struct Arguments {
     /// Runs only sequences whose name has this in it.
     #[arg(long)]
     only: Option<String>,
+    /// Prints how long each written sequence took, and how many commands.
+    #[arg(long)]
+    times: bool,
     /// Lists response codes by command.
     #[arg(long)]
     codes: bool,
 }
 
+#[derive(Subcommand)]
+enum Mode {
+    /// Measures latencies of the engine and of swtpm.
+    Bench {
+        /// Rounds; each command goes to each TPM once a round.
+        #[arg(long, default_value_t = 500)]
+        rounds: usize,
+        /// The data socket of one more server with the same framing, initialized but not started.
+        #[arg(long, env = "VTPM_SERVER")]
+        server: Option<PathBuf>,
+    },
+    /// Measures the memory of idle instances.
+    Memory {
+        /// How many instances.
+        #[arg(long, default_value_t = 1000)]
+        instances: usize,
+    },
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    match arguments.mode {
+        Some(Mode::Bench { rounds, server }) => bench::latency(rounds, server.as_deref()),
+        Some(Mode::Memory { instances }) => bench::memory(instances),
+        None => compare(&arguments),
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<()> {
     // Panics of the engine are findings, with their place.
     std::panic::set_hook(Box::new(|info| sides::note_panic(&info.to_string())));
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -56,10 +90,13 @@ fn main() -> Result<()> {
     let mut rig = Rig::start()?;
     let mut report = Report::default();
     let chosen = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only));
-    let sequences: Vec<_> =
-        scenarios::all().into_iter().filter(|seq| chosen(&seq.name)).collect();
+    let sequences: Vec<_> = scenarios::all().into_iter().filter(|seq| chosen(&seq.name)).collect();
     for seq in &sequences {
+        let (begun, before) = (Instant::now(), rig.commands);
         driver::run_sequence(&mut rig, seq, &mut report)?;
+        if arguments.times {
+            println!("{:8.1?} {:6} {}", begun.elapsed(), rig.commands - before, seq.name);
+        }
     }
     println!("{} commands of written sequences", rig.commands);
     let end = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));

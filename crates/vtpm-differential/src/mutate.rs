@@ -36,7 +36,8 @@ pub(crate) fn round(
             break;
         }
         // Of long sequences only the beginning, and a part with what it needs.
-        if id > 20 && id < first && !matches!(step, Step::Command(c) if cc::returns_handle(c.code)) {
+        if id > 20 && id < first && !matches!(step, Step::Command(c) if cc::returns_handle(c.code))
+        {
             continue;
         }
         let mut variants = Vec::new();
@@ -51,13 +52,16 @@ pub(crate) fn round(
         }
         for command in variants {
             let returned = cc::returns_handle(command.code);
-            if let Effect::Apart = one(&mut run, &mut steps, Step::Command(command), &name, report)? {
+            if let Effect::Apart = one(&mut run, &mut steps, Step::Command(command), &name, report)?
+            {
                 return Ok(());
             }
             // Room for the next: what a damaged command loaded goes.
             if returned && run.field(steps.len() - 1, "handle", 0).is_some() {
                 let flush = cmd(cc::FLUSH_CONTEXT).out(steps.len() - 1, "handle");
-                if let Effect::Apart = one(&mut run, &mut steps, Step::Command(flush), &name, report)? {
+                if let Effect::Apart =
+                    one(&mut run, &mut steps, Step::Command(flush), &name, report)?
+                {
                     return Ok(());
                 }
             }
@@ -116,7 +120,8 @@ fn move_piece(piece: &mut Piece, place: &dyn Fn(&mut Id)) {
     match piece {
         Piece::Lit(_) => {}
         Piece::Out(id, _) | Piece::Body(id, _) | Piece::Cross(id, _) => place(id),
-        Piece::Sized(inner)
+        Piece::Other(inner)
+        | Piece::Sized(inner)
         | Piece::Name(inner)
         | Piece::Hash(_, inner)
         | Piece::Hmac(_, _, inner) => inner.iter_mut().for_each(|piece| move_piece(piece, place)),
@@ -147,8 +152,8 @@ fn changed(command: &Command, steps: &[Step], random: &mut Rng) -> Command {
 }
 
 const ALGS: [u16; 34] = [
-    0, 1, 3, 4, 5, 6, 7, 8, 0xa, 0xb, 0xc, 0xd, 0xe, 0x10, 0x12, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19,
-    0x1a, 0x1b, 0x1c, 0x1d, 0x20, 0x22, 0x23, 0x25, 0x3f, 0x40, 0x42, 0x43, 0x44,
+    0, 1, 3, 4, 5, 6, 7, 8, 0xa, 0xb, 0xc, 0xd, 0xe, 0x10, 0x12, 0x14, 0x15, 0x16, 0x17, 0x18,
+    0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x20, 0x22, 0x23, 0x25, 0x3f, 0x40, 0x42, 0x43, 0x44,
 ];
 
 /// How many bytes the parameters have about; those of earlier outputs are guessed.
@@ -204,9 +209,30 @@ fn whole_edit(random: &mut Rng) -> Edit {
 }
 
 const HANDLES: [u32; 24] = [
-    0, 16, 23, 24, 0x0180_0010, 0x0180_0030, 0x01c0_0002, 0x0200_0000, 0x0200_0001, 0x0300_0000,
-    0x0300_0001, 0x4000_0001, 0x4000_0007, 0x4000_0009, 0x4000_000a, 0x4000_000b, 0x4000_000c,
-    0x4000_000d, 0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0003, 0x8100_0001, 0xffff_ffff,
+    0,
+    16,
+    23,
+    24,
+    0x0180_0010,
+    0x0180_0030,
+    0x01c0_0002,
+    0x0200_0000,
+    0x0200_0001,
+    0x0300_0000,
+    0x0300_0001,
+    0x4000_0001,
+    0x4000_0007,
+    0x4000_0009,
+    0x4000_000a,
+    0x4000_000b,
+    0x4000_000c,
+    0x4000_000d,
+    0x8000_0000,
+    0x8000_0001,
+    0x8000_0002,
+    0x8000_0003,
+    0x8100_0001,
+    0xffff_ffff,
 ];
 
 fn handle_piece(steps: &[Step], random: &mut Rng) -> Vec<Piece> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use vtpm_engine::crypto::hash::HashAlg;
 use vtpm_engine::wire::Alg;
 use vtpm_engine::{Identity, Platform, Profile, Tpm};
 
@@ -75,7 +76,7 @@ const CMD_HASH_END: u32 = 8;
 const CMD_RESET_ESTABLISHED: u32 = 11;
 const CMD_STOP: u32 = 14;
 
-fn connect(path: &Path) -> Result<UnixStream> {
+pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match UnixStream::connect(path) {
@@ -161,7 +162,6 @@ impl Side for Swtpm {
     }
 
     fn init(&mut self) -> Result<()> {
-        self.locality = 0;
         self.control(CMD_INIT, &[0; 4])
     }
 
@@ -231,11 +231,13 @@ pub(crate) fn manufacture(profile: Profile) -> Result<Tpm> {
 /// The profile that comes nearest to swtpm's: its slots, its name, none of the algorithms and
 /// timers that it lacks.
 pub(crate) fn swtpm_like() -> Profile {
+    const BANKS: [HashAlg; 4] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
     let mut profile = Profile::few_slots();
     for alg in [Alg::SHA3_256, Alg::SHA3_384, Alg::SHA3_512] {
         profile.algorithms = profile.algorithms.without(alg);
     }
     profile.algorithms = profile.algorithms.without_rsa(4096);
+    profile.algorithms = profile.algorithms.with_active_banks(&BANKS);
     profile.limits.acts = 0;
     profile.identity = Identity {
         manufacturer: *b"IBM\0",

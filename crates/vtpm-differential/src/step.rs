@@ -18,6 +18,8 @@ pub(crate) enum Piece {
     Body(Id, &'static str),
     /// As `Out`, but the engine gets swtpm's and swtpm the engine's.
     Cross(Id, &'static str),
+    /// What the pieces are on the other side: swtpm's for the engine, the engine's for swtpm.
+    Other(Vec<Piece>),
     /// With a 16-bit size before it.
     Sized(Vec<Piece>),
     /// The name of what a handle stands for now, without size.
@@ -34,7 +36,8 @@ impl Piece {
         match self {
             Piece::Lit(_) => {}
             Piece::Out(id, _) | Piece::Body(id, _) | Piece::Cross(id, _) => out.push(*id),
-            Piece::Sized(pieces)
+            Piece::Other(pieces)
+            | Piece::Sized(pieces)
             | Piece::Name(pieces)
             | Piece::Hash(_, pieces)
             | Piece::Hmac(_, _, pieces) => pieces.iter().for_each(|piece| piece.needs(out)),
@@ -44,7 +47,7 @@ impl Piece {
     /// Whether one TPM's output goes to another.
     pub(crate) fn crosses(&self) -> bool {
         match self {
-            Piece::Cross(..) => true,
+            Piece::Cross(..) | Piece::Other(_) => true,
             Piece::Sized(pieces)
             | Piece::Name(pieces)
             | Piece::Hash(_, pieces)
@@ -87,7 +90,7 @@ pub(crate) const CONTINUE: u8 = 1;
 /// `auditExclusive`.
 pub(crate) const EXCLUSIVE: u8 = 2;
 /// `auditReset`.
-pub(crate) const AUDIT_RESET: u8 = 4;
+pub(crate) const RESET: u8 = 4;
 /// `decrypt`: the command's first parameter is encrypted.
 pub(crate) const DECRYPT: u8 = 0x20;
 /// `encrypt`: the response's first parameter is encrypted.

@@ -48,7 +48,13 @@ fn head(kind: u16, hash: Hash, attributes: u32, policy: &[u8]) -> Vec<u8> {
 }
 
 /// `TPMT_PUBLIC` of an RSA key.
-pub(crate) fn rsa(attributes: u32, symmetric: &[u8], scheme: &[u8], bits: u16, n: &[u8]) -> Vec<u8> {
+pub(crate) fn rsa(
+    attributes: u32,
+    symmetric: &[u8],
+    scheme: &[u8],
+    bits: u16,
+    n: &[u8],
+) -> Vec<u8> {
     let mut out = head(1, Hash::Sha256, attributes, &[]);
     out.extend_from_slice(symmetric);
     out.extend_from_slice(scheme);
@@ -202,9 +208,7 @@ pub(crate) fn aes_key(attributes: u32, bits: u16, mode: u16) -> Command {
 
 /// Loads an object that `TPM2_Create` made.
 pub(crate) fn load(seq: &mut Seq, parent: usize, created: usize) -> usize {
-    seq.run(
-        cmd(cc::LOAD).of(parent).pw().out(created, "outPrivate").out(created, "outPublic"),
-    )
+    seq.run(cmd(cc::LOAD).of(parent).pw().out(created, "outPrivate").out(created, "outPublic"))
 }
 
 /// Flushes what a step loaded or started.

@@ -72,9 +72,8 @@ fn create_primary(template: &[u8]) -> Vec<u8> {
 /// A signing key: ECDSA over P-256, or RSASSA with 2048 bits.
 const ECC_SIGN: [u8; 24] =
     [0, 0x23, 0, 0x0b, 0, 4, 0, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10, 0, 0, 0, 0];
-const RSA_SIGN: [u8; 24] = [
-    0, 1, 0, 0x0b, 0, 4, 0, 0x72, 0, 0, 0, 0x10, 0, 0x14, 0, 0x0b, 8, 0, 0, 0, 0, 0, 0, 0,
-];
+const RSA_SIGN: [u8; 24] =
+    [0, 1, 0, 0x0b, 0, 4, 0, 0x72, 0, 0, 0, 0x10, 0, 0x14, 0, 0x0b, 8, 0, 0, 0, 0, 0, 0, 0];
 
 fn sign(handle: u32) -> Vec<u8> {
     let mut parameters = vec![0, 32];

@@ -50,8 +50,8 @@ pub(crate) const fn attributes(pcr: u32) -> PcrAttributes {
         extend: LocalityAttributes(extend),
         drtm: matches!(pcr, 17..=22),
         no_increment: matches!(pcr, 16 | 21..=23),
-        policy_group: 0,
-        auth_group: 0,
+        policy_group: matches!(pcr, 20..=22) as u8,
+        auth_group: matches!(pcr, 20..=22) as u8,
     }
 }
 
@@ -235,7 +235,8 @@ impl Tpm {
             .unwrap_or_default()
     }
 
-    /// Sets the values of a start; `kept` are those of a resume.
+    /// Sets the values of a start; `kept` are those of a resume. Each PCR that starts anew counts as
+    /// changed.
     pub(crate) fn start_pcrs(&mut self, kept: Option<&Pcrs>) {
         let hcrtm = self.pre_startup.hcrtm;
         let locality_3 = self.pre_startup.locality_3;
@@ -252,6 +253,11 @@ impl Tpm {
             }
             if kept.is_none() && locality_3 && !hcrtm {
                 bank.mark_locality(0, 3);
+            }
+        }
+        for pcr in 0..PCR_COUNT {
+            if kept.is_none() || !attributes(pcr).save_state {
+                self.note_pcr_change(pcr);
             }
         }
     }

@@ -4,14 +4,27 @@ use super::start_session;
 use crate::cc;
 use crate::crypto::Hash;
 use crate::keys;
-use crate::step::{AUDIT, CONTINUE, Piece, Seq, cmd, hmac};
+use crate::step::{AUDIT, CONTINUE, EXCLUSIVE, Piece, RESET, Seq, cmd, hmac};
 use crate::templates::*;
 
 pub(super) fn all() -> Vec<Seq> {
     vec![
-        rsa_encryption(), ecc_primitives(), two_phase(), symmetric_ciphers(), hashes(), hmacs(),
-        cmac(), sequences(), signatures(), verification(), attestation(), nv_certification(),
-        command_audit(), session_audit(), x509(), commit(),
+        rsa_encryption(),
+        ecc_primitives(),
+        two_phase(),
+        symmetric_ciphers(),
+        hashes(),
+        hmacs(),
+        cmac(),
+        sequences(),
+        signatures(),
+        verification(),
+        attestation(),
+        nv_certification(),
+        command_audit(),
+        session_audit(),
+        x509(),
+        commit(),
     ]
 }
 
@@ -22,8 +35,14 @@ const NO_TICKET: &[u8] = &[0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
 fn rsa_encryption() -> Seq {
     let mut s = Seq::new("RSA encryption");
     let schemes: Vec<Vec<u8>> = vec![
-        NONE.to_vec(), vec![0, 0x15], scheme(OAEP, Hash::Sha256), scheme(OAEP, Hash::Sha1),
-        scheme(OAEP, Hash::Sha512), scheme(RSASSA, Hash::Sha256), vec![0, 0x17, 0, 0x10], vec![0, 0x99],
+        NONE.to_vec(),
+        vec![0, 0x15],
+        scheme(OAEP, Hash::Sha256),
+        scheme(OAEP, Hash::Sha1),
+        scheme(OAEP, Hash::Sha512),
+        scheme(RSASSA, Hash::Sha256),
+        vec![0, 0x17, 0, 0x10],
+        vec![0, 0x99],
     ];
     for key_scheme in [NONE.to_vec(), vec![0, 0x15], scheme(OAEP, Hash::Sha256)] {
         for big in [true, false] {
@@ -34,12 +53,38 @@ fn rsa_encryption() -> Seq {
             };
             let size = if big { 256 } else { 128 };
             for scheme in &schemes {
-                for (message, label) in [(&b"message"[..], &b""[..]), (b"", b"label\0"), (b"x", b"label"), (&[0; 62], b""), (&[1; 130], b"\0"), (&[0xff; 128], b""), (&[0; 256], b""), (&[0; 257], b"")] {
+                for (message, label) in [
+                    (&b"message"[..], &b""[..]),
+                    (b"", b"label\0"),
+                    (b"x", b"label"),
+                    (&[0; 62], b""),
+                    (&[1; 130], b"\0"),
+                    (&[0xff; 128], b""),
+                    (&[0; 256], b""),
+                    (&[0; 257], b""),
+                ] {
                     let out = s.run(cmd(cc::RSA_ENCRYPT).of(key).b2(message).b(scheme).b2(label));
-                    s.run(cmd(cc::RSA_DECRYPT).of(key).pw().out(out, "outData").b(scheme).b2(label));
-                    s.run(cmd(cc::RSA_DECRYPT).of(key).pw().p(Piece::Cross(out, "outData")).b(scheme).b2(label));
+                    s.run(
+                        cmd(cc::RSA_DECRYPT).of(key).pw().out(out, "outData").b(scheme).b2(label),
+                    );
+                    s.run(
+                        cmd(cc::RSA_DECRYPT)
+                            .of(key)
+                            .pw()
+                            .p(Piece::Cross(out, "outData"))
+                            .b(scheme)
+                            .b2(label),
+                    );
                 }
-                for cipher in [vec![0; size], vec![1; size], vec![0xff; size], vec![1; size - 1], vec![1; size + 1], vec![], keys::RSA_2048_N.to_vec()] {
+                for cipher in [
+                    vec![0; size],
+                    vec![1; size],
+                    vec![0xff; size],
+                    vec![1; size - 1],
+                    vec![1; size + 1],
+                    vec![],
+                    keys::RSA_2048_N.to_vec(),
+                ] {
                     s.run(cmd(cc::RSA_DECRYPT).of(key).pw().b2(cipher).b(scheme).b2([]));
                 }
             }
@@ -74,9 +119,12 @@ fn ecc_primitives() -> Seq {
         vec![0, 0],
     ];
     for key in [
-        p256_key(USE | DECRYPT, NONE, b""), p256_key(USE | DECRYPT, &scheme(ECDH, Hash::Sha256), b""),
-        p256_key(USE | SIGN, NONE, b""), p384_key(USE | DECRYPT, NONE),
-        p256_key(USE | DECRYPT, &scheme(ECMQV, Hash::Sha256), b""), rsa_key(USE | DECRYPT, NONE, b""),
+        p256_key(USE | DECRYPT, NONE, b""),
+        p256_key(USE | DECRYPT, &scheme(ECDH, Hash::Sha256), b""),
+        p256_key(USE | SIGN, NONE, b""),
+        p384_key(USE | DECRYPT, NONE),
+        p256_key(USE | DECRYPT, &scheme(ECMQV, Hash::Sha256), b""),
+        rsa_key(USE | DECRYPT, NONE, b""),
         external(&[], &p256_public(USE | DECRYPT, NONE), NULL),
     ] {
         let id = s.run(key);
@@ -96,16 +144,52 @@ fn ecc_primitives() -> Seq {
 
 fn two_phase() -> Seq {
     let mut s = Seq::new("two-phase key exchange");
-    for key in [p256_key(USE | DECRYPT, NONE, b""), p256_key(USE | DECRYPT, &scheme(ECMQV, Hash::Sha256), b""), p256_key(USE | DECRYPT, &scheme(ECDH, Hash::Sha256), b"")] {
+    for key in [
+        p256_key(USE | DECRYPT, NONE, b""),
+        p256_key(USE | DECRYPT, &scheme(ECMQV, Hash::Sha256), b""),
+        p256_key(USE | DECRYPT, &scheme(ECDH, Hash::Sha256), b""),
+    ] {
         let id = s.run(key);
         for alg in [ECDH, ECMQV, ECDSA, 0x10, 0x1b] {
             let ephemeral = s.run(cmd(cc::EC_EPHEMERAL).u16(3));
-            s.run(cmd(cc::ZGEN_2PHASE).of(id).pw().b(p256_point()).out(ephemeral, "Q").u16(alg).u16(99));
-            s.run(cmd(cc::ZGEN_2PHASE).of(id).pw().b(p256_point()).b(p256_point()).u16(alg).out(ephemeral, "counter"));
-            s.run(cmd(cc::ZGEN_2PHASE).of(id).pw().b(p256_point()).b(p256_point()).u16(alg).out(ephemeral, "counter"));
+            s.run(
+                cmd(cc::ZGEN_2PHASE)
+                    .of(id)
+                    .pw()
+                    .b(p256_point())
+                    .out(ephemeral, "Q")
+                    .u16(alg)
+                    .u16(99),
+            );
+            s.run(
+                cmd(cc::ZGEN_2PHASE)
+                    .of(id)
+                    .pw()
+                    .b(p256_point())
+                    .b(p256_point())
+                    .u16(alg)
+                    .out(ephemeral, "counter"),
+            );
+            s.run(
+                cmd(cc::ZGEN_2PHASE)
+                    .of(id)
+                    .pw()
+                    .b(p256_point())
+                    .b(p256_point())
+                    .u16(alg)
+                    .out(ephemeral, "counter"),
+            );
         }
         let ephemeral = s.run(cmd(cc::EC_EPHEMERAL).u16(3));
-        s.run(cmd(cc::ZGEN_2PHASE).of(id).pw().b(b2(&[b2(&[1; 32]), b2(&[1; 32])].concat())).b(p256_point()).u16(ECDH).out(ephemeral, "counter"));
+        s.run(
+            cmd(cc::ZGEN_2PHASE)
+                .of(id)
+                .pw()
+                .b(b2(&[b2(&[1; 32]), b2(&[1; 32])].concat()))
+                .b(p256_point())
+                .u16(ECDH)
+                .out(ephemeral, "counter"),
+        );
         flush(&mut s, id);
     }
     for curve in 0..0x22 {
@@ -116,7 +200,9 @@ fn two_phase() -> Seq {
 
 fn symmetric_ciphers() -> Seq {
     let mut s = Seq::new("symmetric encryption");
-    for bits in [128, 192, 256] {
+    let other = s.run(aes_key(USE | SIGN | DECRYPT, 192, 0x43));
+    s.run(cmd(cc::ENCRYPT_DECRYPT).of(other).pw().u8(0).u16(0x43).b2([1; 16]).b2(b"data"));
+    for bits in [128, 256] {
         for key_mode in [0, 0x40, 0x41, 0x42, 0x43, 0x44] {
             let key = s.run(aes_key(USE | SIGN | DECRYPT, bits, key_mode));
             for mode in [0x10, 0x40, 0x41, 0x42, 0x43, 0x44, 0x3f, 0x99] {
@@ -124,9 +210,25 @@ fn symmetric_ciphers() -> Seq {
                     for (iv, decrypt) in [(16, 0), (16, 1), (0, 0), (15, 1)] {
                         let data: Vec<u8> = (0..size).collect();
                         let iv: Vec<u8> = (0..iv).map(|byte| 0xf8 + byte % 8).collect();
-                        s.run(cmd(cc::ENCRYPT_DECRYPT).of(key).pw().u8(decrypt).u16(mode).b2(&iv).b2(&data));
+                        s.run(
+                            cmd(cc::ENCRYPT_DECRYPT)
+                                .of(key)
+                                .pw()
+                                .u8(decrypt)
+                                .u16(mode)
+                                .b2(&iv)
+                                .b2(&data),
+                        );
                         if size == 32 || size == 17 {
-                            s.run(cmd(cc::ENCRYPT_DECRYPT_2).of(key).pw().b2(&data).u8(decrypt).u16(mode).b2(&iv));
+                            s.run(
+                                cmd(cc::ENCRYPT_DECRYPT_2)
+                                    .of(key)
+                                    .pw()
+                                    .b2(&data)
+                                    .u8(decrypt)
+                                    .u16(mode)
+                                    .b2(&iv),
+                            );
                         }
                     }
                 }
@@ -137,7 +239,9 @@ fn symmetric_ciphers() -> Seq {
     for attributes in [SIGN, DECRYPT, SIGN | DECRYPT | RESTRICTED, DECRYPT | RESTRICTED] {
         let key = s.run(aes_key(USE | attributes, 128, 0x43));
         for decrypt in [0, 1, 2] {
-            s.run(cmd(cc::ENCRYPT_DECRYPT).of(key).pw().u8(decrypt).u16(0x10).b2([1; 16]).b2(b"data"));
+            s.run(
+                cmd(cc::ENCRYPT_DECRYPT).of(key).pw().u8(decrypt).u16(0x10).b2([1; 16]).b2(b"data"),
+            );
         }
         s.run(cmd(cc::ENCRYPT_DECRYPT).of(key).pw().u8(0).u16(0x10).b2([0xff; 16]).b2([1; 1024]));
         s.run(cmd(cc::ENCRYPT_DECRYPT).of(key).pw().u8(0).u16(0x10).b2([1; 16]).b2([1; 1025]));
@@ -168,7 +272,9 @@ fn hashes() -> Seq {
 
 fn hmacs() -> Seq {
     let mut s = Seq::new("HMAC");
-    for key_hash in [None, Some(Hash::Sha1), Some(Hash::Sha256), Some(Hash::Sha384), Some(Hash::Sha512)] {
+    for key_hash in
+        [None, Some(Hash::Sha1), Some(Hash::Sha256), Some(Hash::Sha384), Some(Hash::Sha512)]
+    {
         let key_scheme = key_hash.map_or(NONE.to_vec(), |hash| scheme(HMAC, hash));
         for secret in [&b"k"[..], &[3; 64], &[4; 128]] {
             let id = s.run(hmac_key(USE | SIGN, &key_scheme, b"", secret));
@@ -177,14 +283,25 @@ fn hmacs() -> Seq {
                 s.run(cmd(cc::HMAC).of(id).pw().b2([1; 1024]).u16(alg));
                 let sequence = s.run(cmd(cc::HMAC_START).of(id).pw().b2(b"auth").u16(alg));
                 s.run(cmd(cc::SEQUENCE_UPDATE).of(sequence).pwd(b"auth").b2(b"what do ya want "));
-                s.run(cmd(cc::SEQUENCE_COMPLETE).of(sequence).pwd(b"auth").b2(b"for nothing?").u32(OWNER));
+                s.run(
+                    cmd(cc::SEQUENCE_COMPLETE)
+                        .of(sequence)
+                        .pwd(b"auth")
+                        .b2(b"for nothing?")
+                        .u32(OWNER),
+                );
                 s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).u16(HMAC).u16(alg).b(NO_TICKET));
             }
             s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(NONE).b(NO_TICKET));
             flush(&mut s, id);
         }
     }
-    for key in [hmac_key(USE | SIGN | RESTRICTED, &scheme(HMAC, Hash::Sha256), b"", b"k"), hmac_key(USE, NONE, b"", b"k"), aes_key(USE | SIGN, 128, 0x43), p256_key(USE | SIGN, NONE, b"")] {
+    for key in [
+        hmac_key(USE | SIGN | RESTRICTED, &scheme(HMAC, Hash::Sha256), b"", b"k"),
+        hmac_key(USE, NONE, b"", b"k"),
+        aes_key(USE | SIGN, 128, 0x43),
+        p256_key(USE | SIGN, NONE, b""),
+    ] {
         let id = s.run(key);
         s.run(cmd(cc::HMAC).of(id).pw().b2(b"x").u16(0xb));
         s.run(cmd(cc::HMAC_START).of(id).pw().b2(b"").u16(0xb));
@@ -195,7 +312,7 @@ fn hmacs() -> Seq {
 
 fn cmac() -> Seq {
     let mut s = Seq::new("CMAC");
-    for bits in [128, 192, 256] {
+    for bits in [128, 256] {
         for mode in [0, 0x3f] {
             let id = s.run(aes_key(USE | SIGN, bits, mode));
             for size in [0, 1, 16, 17, 40, 64] {
@@ -203,7 +320,13 @@ fn cmac() -> Seq {
                     s.run(cmd(cc::HMAC).of(id).pw().b2(vec![2; size]).u16(scheme));
                     let sequence = s.run(cmd(cc::HMAC_START).of(id).pw().b2(b"").u16(scheme));
                     s.run(cmd(cc::SEQUENCE_UPDATE).of(sequence).pw().b2(vec![2; size / 2]));
-                    s.run(cmd(cc::SEQUENCE_COMPLETE).of(sequence).pw().b2(vec![2; size - size / 2]).u32(NULL));
+                    s.run(
+                        cmd(cc::SEQUENCE_COMPLETE)
+                            .of(sequence)
+                            .pw()
+                            .b2(vec![2; size - size / 2])
+                            .u32(NULL),
+                    );
                     flush(&mut s, sequence);
                 }
             }
@@ -248,7 +371,15 @@ fn sequences() -> Seq {
     s.run(cmd(cc::SEQUENCE_UPDATE).of(id).pw().b2(b"a message"));
     let done = s.run(cmd(cc::SEQUENCE_COMPLETE).of(id).pw().b2(b" in parts").u32(OWNER));
     let hash = s.run(cmd(cc::HASH).b2(b"a message in parts").u16(0xb).u32(OWNER));
-    let restricted = s.run(primary(OWNER, b"", &ecc(FIXED_TPM | FIXED_PARENT | ORIGIN | USE | SIGN | RESTRICTED, NONE, &scheme(ECDSA, Hash::Sha256))));
+    let restricted = s.run(primary(
+        OWNER,
+        b"",
+        &ecc(
+            FIXED_TPM | FIXED_PARENT | ORIGIN | USE | SIGN | RESTRICTED,
+            NONE,
+            &scheme(ECDSA, Hash::Sha256),
+        ),
+    ));
     s.run(cmd(cc::SIGN).of(restricted).pw().out(done, "result").b(NONE).out(done, "validation"));
     s.run(cmd(cc::SIGN).of(restricted).pw().out(hash, "outHash").b(NONE).out(hash, "validation"));
     s.run(cmd(cc::SIGN).of(restricted).pw().out(hash, "outHash").b(NONE).b(NO_TICKET));
@@ -261,7 +392,12 @@ fn signing_keys() -> Vec<crate::step::Command> {
     for scheme in [NONE.to_vec(), scheme(RSASSA, Hash::Sha256), scheme(RSAPSS, Hash::Sha384)] {
         keys.push(rsa_key(USE | SIGN, &scheme, b""));
     }
-    for scheme in [NONE.to_vec(), scheme(ECDSA, Hash::Sha256), scheme(ECSCHNORR, Hash::Sha256), scheme(ECDSA, Hash::Sha1)] {
+    for scheme in [
+        NONE.to_vec(),
+        scheme(ECDSA, Hash::Sha256),
+        scheme(ECSCHNORR, Hash::Sha256),
+        scheme(ECDSA, Hash::Sha1),
+    ] {
         keys.push(p256_key(USE | SIGN, &scheme, b""));
     }
     keys.push(p384_key(USE | SIGN, NONE));
@@ -283,9 +419,24 @@ fn signatures() -> Seq {
                         command = command.u16(0);
                     }
                     let signed = s.run(command.b(NO_TICKET));
-                    s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2(vec![0xd1; size]).out(signed, "signature"));
-                    s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2(vec![0xd1; size]).p(Piece::Cross(signed, "signature")));
-                    s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2(vec![0xd2; size]).out(signed, "signature"));
+                    s.run(
+                        cmd(cc::VERIFY_SIGNATURE)
+                            .of(id)
+                            .b2(vec![0xd1; size])
+                            .out(signed, "signature"),
+                    );
+                    s.run(
+                        cmd(cc::VERIFY_SIGNATURE)
+                            .of(id)
+                            .b2(vec![0xd1; size])
+                            .p(Piece::Cross(signed, "signature")),
+                    );
+                    s.run(
+                        cmd(cc::VERIFY_SIGNATURE)
+                            .of(id)
+                            .b2(vec![0xd2; size])
+                            .out(signed, "signature"),
+                    );
                 }
             }
         }
@@ -293,10 +444,22 @@ fn signatures() -> Seq {
         s.run(cmd(cc::SIGN).of(id).pwd(b"wrong").b2([1; 32]).b(NONE).b(NO_TICKET));
         s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(NONE).b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]));
         s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(NONE).b([0x80, 0x24, 0x40, 0, 0, 1, 0, 0]));
-        s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(NONE).b([0x80, 0x24, 0x40, 0, 0, 1, 0, 2, 1, 1]));
+        s.run(
+            cmd(cc::SIGN)
+                .of(id)
+                .pw()
+                .b2([1; 32])
+                .b(NONE)
+                .b([0x80, 0x24, 0x40, 0, 0, 1, 0, 2, 1, 1]),
+        );
         flush(&mut s, id);
     }
-    for key in [p256_key(USE | DECRYPT, NONE, b""), rsa_key(USE | DECRYPT, NONE, b""), external(&[], &p256_public(USE | SIGN, NONE), NULL), aes_key(USE | SIGN, 128, 0x43)] {
+    for key in [
+        p256_key(USE | DECRYPT, NONE, b""),
+        rsa_key(USE | DECRYPT, NONE, b""),
+        external(&[], &p256_public(USE | SIGN, NONE), NULL),
+        aes_key(USE | SIGN, 128, 0x43),
+    ] {
         let id = s.run(key);
         s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(scheme(ECDSA, Hash::Sha256)).b(NO_TICKET));
         s.run(cmd(cc::SIGN).of(id).pw().b2([1; 32]).b(NONE).b(NO_TICKET));
@@ -311,15 +474,36 @@ fn verification() -> Seq {
         let id = s.run(key);
         for alg in [RSASSA, RSAPSS, ECDSA, ECSCHNORR, HMAC, ECDAA, 0x10, 0x99] {
             for size in [0, 1, 31, 32, 33, 48, 127, 128, 129, 255, 256, 257] {
-                let mut command = cmd(cc::VERIFY_SIGNATURE).of(id).b2([1; 32]).u16(alg).u16(0xb).b2(vec![1; size]);
+                let mut command = cmd(cc::VERIFY_SIGNATURE)
+                    .of(id)
+                    .b2([1; 32])
+                    .u16(alg)
+                    .u16(0xb)
+                    .b2(vec![1; size]);
                 if matches!(alg, ECDSA | ECSCHNORR | ECDAA) {
                     command = command.b2(vec![2; size]);
                 }
                 s.run(command);
             }
         }
-        s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2([1; 32]).u16(ECDSA).u16(0xb).b2([0; 32]).b2([0; 32]));
-        s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2([1; 32]).u16(ECDSA).u16(0xb).b2([0xff; 32]).b2([0xff; 32]));
+        s.run(
+            cmd(cc::VERIFY_SIGNATURE)
+                .of(id)
+                .b2([1; 32])
+                .u16(ECDSA)
+                .u16(0xb)
+                .b2([0; 32])
+                .b2([0; 32]),
+        );
+        s.run(
+            cmd(cc::VERIFY_SIGNATURE)
+                .of(id)
+                .b2([1; 32])
+                .u16(ECDSA)
+                .u16(0xb)
+                .b2([0xff; 32])
+                .b2([0xff; 32]),
+        );
         s.run(cmd(cc::VERIFY_SIGNATURE).of(id).b2([1; 32]).u16(ECDSA).u16(0x10));
         flush(&mut s, id);
     }
@@ -337,33 +521,104 @@ fn verification() -> Seq {
 fn attestation() -> Seq {
     let mut s = Seq::new("attestation");
     let restricted = FIXED_TPM | FIXED_PARENT | ORIGIN | USE | SIGN | RESTRICTED;
-    let ak = s.run(primary(ENDORSEMENT, b"ak", &ecc(restricted, NONE, &scheme(ECDSA, Hash::Sha256))));
+    let ak =
+        s.run(primary(ENDORSEMENT, b"ak", &ecc(restricted, NONE, &scheme(ECDSA, Hash::Sha256))));
     let key = s.run(primary(OWNER, b"key", &ecc(STORAGE, AES128, NONE)));
-    for scheme in [NONE.to_vec(), scheme(ECDSA, Hash::Sha256), scheme(ECDSA, Hash::Sha1), scheme(RSASSA, Hash::Sha256), vec![0, 0x99]] {
+    for scheme in [
+        NONE.to_vec(),
+        scheme(ECDSA, Hash::Sha256),
+        scheme(ECDSA, Hash::Sha1),
+        scheme(RSASSA, Hash::Sha256),
+        vec![0, 0x99],
+    ] {
         for qualifying in [&b""[..], b"nonce", &[7; 66], &[7; 67]] {
             s.run(cmd(cc::CERTIFY).of(key).of(ak).pwd(b"key").pwd(b"ak").b2(qualifying).b(&scheme));
             s.run(cmd(cc::CERTIFY).of(key).h(NULL).pwd(b"key").pw().b2(qualifying).b(&scheme));
-            s.run(cmd(cc::QUOTE).of(ak).pwd(b"ak").b2(qualifying).b(&scheme).b(pcrs(Hash::Sha256, [3, 0, 1])));
-            s.run(cmd(cc::QUOTE).h(NULL).pw().b2(qualifying).b(&scheme).b(pcrs(Hash::Sha256, [3, 0, 1])));
-            s.run(cmd(cc::GET_TIME).h(ENDORSEMENT).of(ak).pw().pwd(b"ak").b2(qualifying).b(&scheme));
+            s.run(
+                cmd(cc::QUOTE)
+                    .of(ak)
+                    .pwd(b"ak")
+                    .b2(qualifying)
+                    .b(&scheme)
+                    .b(pcrs(Hash::Sha256, [3, 0, 1])),
+            );
+            s.run(
+                cmd(cc::QUOTE)
+                    .h(NULL)
+                    .pw()
+                    .b2(qualifying)
+                    .b(&scheme)
+                    .b(pcrs(Hash::Sha256, [3, 0, 1])),
+            );
+            s.run(
+                cmd(cc::GET_TIME).h(ENDORSEMENT).of(ak).pw().pwd(b"ak").b2(qualifying).b(&scheme),
+            );
             s.run(cmd(cc::GET_TIME).h(ENDORSEMENT).h(NULL).pw().pw().b2(qualifying).b(&scheme));
         }
     }
-    s.run(cmd(cc::QUOTE).of(ak).pwd(b"ak").b2([]).b(NONE).u32(2).u16(4).u8(3).b([1, 0, 0]).u16(0xb).u8(3).b([1, 0, 0]));
+    s.run(
+        cmd(cc::QUOTE)
+            .of(ak)
+            .pwd(b"ak")
+            .b2([])
+            .b(NONE)
+            .u32(2)
+            .u16(4)
+            .u8(3)
+            .b([1, 0, 0])
+            .u16(0xb)
+            .u8(3)
+            .b([1, 0, 0]),
+    );
     s.run(cmd(cc::QUOTE).of(ak).pwd(b"ak").b2([]).b(NONE).u32(0));
     s.run(cmd(cc::QUOTE).of(ak).pwd(b"ak").b2([]).b(NONE).b(pcrs(Hash::Sha384, [1, 0, 0])));
     s.run(cmd(cc::QUOTE).of(key).pwd(b"key").b2([]).b(NONE).u32(0));
     s.run(cmd(cc::GET_TIME).h(OWNER).of(ak).pw().pwd(b"ak").b2([]).b(NONE));
     s.run(cmd(cc::CERTIFY).of(key).of(key).pwd(b"key").pwd(b"key").b2([]).b(NONE));
     s.run(cmd(cc::CERTIFY).of(ak).of(ak).pwd(b"ak").pwd(b"ak").b2([]).b(NONE));
-    s.run(cmd(cc::CERTIFY_CREATION).of(ak).of(key).pwd(b"ak").b2(b"q").out(key, "creationHash").b(NONE).out(key, "creationTicket"));
-    s.run(cmd(cc::CERTIFY_CREATION).of(ak).of(ak).pwd(b"ak").b2(b"q").out(key, "creationHash").b(NONE).out(key, "creationTicket"));
-    s.run(cmd(cc::CERTIFY_CREATION).h(NULL).of(key).pw().b2(b"q").b2([1; 32]).b(NONE).out(key, "creationTicket"));
+    s.run(
+        cmd(cc::CERTIFY_CREATION)
+            .of(ak)
+            .of(key)
+            .pwd(b"ak")
+            .b2(b"q")
+            .out(key, "creationHash")
+            .b(NONE)
+            .out(key, "creationTicket"),
+    );
+    s.run(
+        cmd(cc::CERTIFY_CREATION)
+            .of(ak)
+            .of(ak)
+            .pwd(b"ak")
+            .b2(b"q")
+            .out(key, "creationHash")
+            .b(NONE)
+            .out(key, "creationTicket"),
+    );
+    s.run(
+        cmd(cc::CERTIFY_CREATION)
+            .h(NULL)
+            .of(key)
+            .pw()
+            .b2(b"q")
+            .b2([1; 32])
+            .b(NONE)
+            .out(key, "creationTicket"),
+    );
     // With keys that all have, signatures are the same everywhere where the message is.
     flush(&mut s, ak);
     for key in signing_keys() {
         let id = s.run(key);
-        s.run(cmd(cc::QUOTE).of(id).pw().b2(b"q").b(NONE).b(pcrs(Hash::Sha256, [3, 0, 1])));
+        let quote =
+            s.run(cmd(cc::QUOTE).of(id).pw().b2(b"q").b(NONE).b(pcrs(Hash::Sha256, [3, 0, 1])));
+        for hash in Hash::ALL {
+            // Each verifies its own attestation and the other's.
+            let digest = Piece::Sized(vec![Piece::Hash(hash, vec![Piece::Body(quote, "quoted")])]);
+            s.run(cmd(cc::VERIFY_SIGNATURE).of(id).p(digest.clone()).out(quote, "signature"));
+            let signature = Piece::Cross(quote, "signature");
+            s.run(cmd(cc::VERIFY_SIGNATURE).of(id).p(Piece::Other(vec![digest])).p(signature));
+        }
         s.run(cmd(cc::CERTIFY).of(id).of(id).pw().pw().b2([]).b(scheme(RSASSA, Hash::Sha256)));
         flush(&mut s, id);
     }
@@ -375,18 +630,46 @@ fn attestation() -> Seq {
 fn nv_certification() -> Seq {
     let mut s = Seq::new("certification of NV");
     let index = 0x0180_0020;
-    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(super::nv_public(index, 0x0206_0006, 64)));
+    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(super::nv_public(
+        index,
+        0x0206_0006,
+        64,
+    )));
     let key = s.run(p256_key(USE | SIGN, &scheme(ECDSA, Hash::Sha256), b""));
     for written in [false, true] {
         if written {
             s.run(cmd(cc::NV_WRITE).h(OWNER).h(index).pw().b2([9; 64]).u16(0));
         }
         for (size, offset) in [(64, 0), (8, 8), (0, 0), (65, 0), (1, 64), (0, 64), (0, 65)] {
-            s.run(cmd(cc::NV_CERTIFY).of(key).h(OWNER).h(index).pw().pw().b2(b"q").b(NONE).u16(size).u16(offset));
-            s.run(cmd(cc::NV_CERTIFY).h(NULL).h(index).h(index).pw().pw().b2(b"q").b(NONE).u16(size).u16(offset));
+            s.run(
+                cmd(cc::NV_CERTIFY)
+                    .of(key)
+                    .h(OWNER)
+                    .h(index)
+                    .pw()
+                    .pw()
+                    .b2(b"q")
+                    .b(NONE)
+                    .u16(size)
+                    .u16(offset),
+            );
+            s.run(
+                cmd(cc::NV_CERTIFY)
+                    .h(NULL)
+                    .h(index)
+                    .h(index)
+                    .pw()
+                    .pw()
+                    .b2(b"q")
+                    .b(NONE)
+                    .u16(size)
+                    .u16(offset),
+            );
         }
     }
-    s.run(cmd(cc::NV_CERTIFY).of(key).h(PLATFORM).h(index).pw().pw().b2(b"q").b(NONE).u16(8).u16(0));
+    s.run(
+        cmd(cc::NV_CERTIFY).of(key).h(PLATFORM).h(index).pw().pw().b2(b"q").b(NONE).u16(8).u16(0),
+    );
     s
 }
 
@@ -400,13 +683,49 @@ fn command_audit() -> Seq {
     for auth in [OWNER, PLATFORM, ENDORSEMENT] {
         for alg in [0x10, 0xb, 4, 0x99] {
             s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(alg).u32(0).u32(0));
-            s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(alg).u32(1).u32(cc::GET_RANDOM).u32(0));
+            s.run(
+                cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS)
+                    .h(auth)
+                    .pw()
+                    .u16(alg)
+                    .u32(1)
+                    .u32(cc::GET_RANDOM)
+                    .u32(0),
+            );
             audit(&mut s);
         }
-        s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(0x10).u32(2).u32(cc::HASH).u32(cc::PCR_READ).u32(1).u32(cc::GET_RANDOM));
-        s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(0x10).u32(1).u32(cc::SHUTDOWN).u32(0));
-        s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(0x10).u32(1).u32(0x999).u32(0));
-        s.run(cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(0x10).u32(0).u32(1).u32(cc::SET_COMMAND_CODE_AUDIT_STATUS));
+        s.run(
+            cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS)
+                .h(auth)
+                .pw()
+                .u16(0x10)
+                .u32(2)
+                .u32(cc::HASH)
+                .u32(cc::PCR_READ)
+                .u32(1)
+                .u32(cc::GET_RANDOM),
+        );
+        s.run(
+            cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS)
+                .h(auth)
+                .pw()
+                .u16(0x10)
+                .u32(1)
+                .u32(cc::SHUTDOWN)
+                .u32(0),
+        );
+        s.run(
+            cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS).h(auth).pw().u16(0x10).u32(1).u32(0x999).u32(0),
+        );
+        s.run(
+            cmd(cc::SET_COMMAND_CODE_AUDIT_STATUS)
+                .h(auth)
+                .pw()
+                .u16(0x10)
+                .u32(0)
+                .u32(1)
+                .u32(cc::SET_COMMAND_CODE_AUDIT_STATUS),
+        );
         s.run(cmd(cc::HASH).b2(b"abc").u16(0xb).u32(NULL));
         s.run(cmd(cc::PCR_READ).b(pcrs(Hash::Sha256, [1, 0, 0])));
         s.run(cmd(cc::HASH).b2(b"abc").u16(0x99).u32(NULL));
@@ -425,11 +744,28 @@ fn session_audit() -> Seq {
     for hash in Hash::ALL {
         let id = s.run(start_session(0, hash));
         let digest = |s: &mut Seq| {
-            s.run(cmd(cc::GET_SESSION_AUDIT_DIGEST).h(ENDORSEMENT).h(NULL).of(id).pw().pw().b2(b"q").b(NONE));
+            s.run(
+                cmd(cc::GET_SESSION_AUDIT_DIGEST)
+                    .h(ENDORSEMENT)
+                    .h(NULL)
+                    .of(id)
+                    .pw()
+                    .pw()
+                    .b2(b"q")
+                    .b(NONE),
+            );
         };
         digest(&mut s);
-        for attributes in [AUDIT | CONTINUE, AUDIT | CONTINUE | 2, AUDIT | CONTINUE | 4, CONTINUE | 2, CONTINUE | 4] {
-            s.run(cmd(cc::PCR_READ).auth(hmac(id, attributes, b"")).b(pcrs(Hash::Sha256, [1, 0, 0])));
+        for attributes in [
+            AUDIT | CONTINUE,
+            AUDIT | CONTINUE | EXCLUSIVE,
+            AUDIT | CONTINUE | RESET,
+            CONTINUE | EXCLUSIVE,
+            CONTINUE | RESET,
+        ] {
+            s.run(
+                cmd(cc::PCR_READ).auth(hmac(id, attributes, b"")).b(pcrs(Hash::Sha256, [1, 0, 0])),
+            );
             digest(&mut s);
             s.run(cmd(cc::HASH).auth(hmac(id, attributes, b"")).b2(b"abc").u16(0xb).u32(NULL));
             digest(&mut s);
@@ -437,8 +773,21 @@ fn session_audit() -> Seq {
         s.run(cmd(cc::HASH).auth(hmac(id, AUDIT, b"")).b2(b"abc").u16(0xb).u32(NULL));
         digest(&mut s);
     }
-    s.run(cmd(cc::PCR_READ).auth(hmac(policy, AUDIT | CONTINUE, b"")).b(pcrs(Hash::Sha256, [1, 0, 0])));
-    s.run(cmd(cc::GET_SESSION_AUDIT_DIGEST).h(ENDORSEMENT).h(NULL).of(policy).pw().pw().b2(b"q").b(NONE));
+    s.run(
+        cmd(cc::PCR_READ)
+            .auth(hmac(policy, AUDIT | CONTINUE, b""))
+            .b(pcrs(Hash::Sha256, [1, 0, 0])),
+    );
+    s.run(
+        cmd(cc::GET_SESSION_AUDIT_DIGEST)
+            .h(ENDORSEMENT)
+            .h(NULL)
+            .of(policy)
+            .pw()
+            .pw()
+            .b2(b"q")
+            .b(NONE),
+    );
     s
 }
 
@@ -448,20 +797,64 @@ fn x509() -> Seq {
     let rsa_object = s.run(rsa_key(USE | SIGN | X509_SIGN, &scheme(RSASSA, Hash::Sha256), b""));
     // Issuer, validity, subject, extensions with key usage digitalSignature.
     let name = [0x30, 0x0c, 0x31, 0x0a, 0x30, 0x08, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x01, 0x41];
-    let validity = [&[0x30, 0x1e, 0x17, 0x0d][..], b"250101000000Z", &[0x17, 0x0d], b"350101000000Z"].concat();
-    let usage = |bits: u8| vec![0xa3, 0x12, 0x30, 0x10, 0x30, 0x0e, 0x06, 0x03, 0x55, 0x1d, 0x0f, 0x01, 0x01, 0xff, 0x04, 0x04, 0x03, 0x02, 0x07, bits];
+    let validity =
+        [&[0x30, 0x1e, 0x17, 0x0d][..], b"250101000000Z", &[0x17, 0x0d], b"350101000000Z"].concat();
+    let usage = |bits: u8| {
+        vec![
+            0xa3, 0x12, 0x30, 0x10, 0x30, 0x0e, 0x06, 0x03, 0x55, 0x1d, 0x0f, 0x01, 0x01, 0xff,
+            0x04, 0x04, 0x03, 0x02, 0x07, bits,
+        ]
+    };
     let partial = |parts: &[&[u8]]| {
         let body = parts.concat();
         [&[0x30, body.len() as u8][..], &body].concat()
     };
-    for (object, signer) in [(object, object), (rsa_object, object), (object, rsa_object), (rsa_object, rsa_object)] {
+    for (object, signer) in
+        [(object, object), (rsa_object, object), (object, rsa_object), (rsa_object, rsa_object)]
+    {
         for bits in [0x80, 0x40, 0x04, 0] {
-            s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2(partial(&[&name, &validity, &name, &usage(bits)])));
+            s.run(
+                cmd(cc::CERTIFY_X509)
+                    .of(object)
+                    .of(signer)
+                    .pw()
+                    .pw()
+                    .b2([])
+                    .b(NONE)
+                    .b2(partial(&[&name, &validity, &name, &usage(bits)])),
+            );
         }
-        s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2(b"q").b(NONE).b2(partial(&[&name, &validity, &name, &usage(0x80)])));
-        s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2(partial(&[&name, &validity, &name])));
-        s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2(partial(&[&name])));
-        s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2([0x30, 0x80]));
+        s.run(
+            cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2(b"q").b(NONE).b2(partial(&[
+                &name,
+                &validity,
+                &name,
+                &usage(0x80),
+            ])),
+        );
+        s.run(
+            cmd(cc::CERTIFY_X509)
+                .of(object)
+                .of(signer)
+                .pw()
+                .pw()
+                .b2([])
+                .b(NONE)
+                .b2(partial(&[&name, &validity, &name])),
+        );
+        s.run(
+            cmd(cc::CERTIFY_X509)
+                .of(object)
+                .of(signer)
+                .pw()
+                .pw()
+                .b2([])
+                .b(NONE)
+                .b2(partial(&[&name])),
+        );
+        s.run(
+            cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2([0x30, 0x80]),
+        );
         s.run(cmd(cc::CERTIFY_X509).of(object).of(signer).pw().pw().b2([]).b(NONE).b2([]));
     }
     s.run(cmd(cc::CERTIFY_X509).of(object).h(NULL).pw().pw().b2([]).b(NONE).b2([]));
@@ -477,8 +870,26 @@ fn commit() -> Seq {
     let empty = b2(&[b2(&[]), b2(&[])].concat());
     for p1 in [&vec![0, 0], &point, &empty, &b2(&[b2(&[1; 32]), b2(&[2; 32])].concat())] {
         let made = s.run(cmd(cc::COMMIT).of(key).pw().b(p1).b2([]).b2([]));
-        s.run(cmd(cc::SIGN).of(key).pw().b2([1; 32]).u16(ECDAA).u16(0xb).out(made, "counter").b(NO_TICKET));
-        s.run(cmd(cc::SIGN).of(key).pw().b2([1; 32]).u16(ECDAA).u16(0xb).out(made, "counter").b(NO_TICKET));
+        s.run(
+            cmd(cc::SIGN)
+                .of(key)
+                .pw()
+                .b2([1; 32])
+                .u16(ECDAA)
+                .u16(0xb)
+                .out(made, "counter")
+                .b(NO_TICKET),
+        );
+        s.run(
+            cmd(cc::SIGN)
+                .of(key)
+                .pw()
+                .b2([1; 32])
+                .u16(ECDAA)
+                .u16(0xb)
+                .out(made, "counter")
+                .b(NO_TICKET),
+        );
         s.run(cmd(cc::SIGN).of(key).pw().b2([1; 32]).u16(ECDAA).u16(0xb).u16(77).b(NO_TICKET));
         s.run(cmd(cc::COMMIT).of(key).pw().b(p1).b2(b"s2").b2([]));
         s.run(cmd(cc::COMMIT).of(key).pw().b(p1).b2([]).b2(keys::P256_Y));

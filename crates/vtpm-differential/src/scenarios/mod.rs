@@ -38,14 +38,8 @@ pub(super) fn start_with(kind: u8, hash: Hash, sym: Sym) -> Command {
 
 /// `TPMS_NV_PUBLIC` with SHA-256 and no policy.
 pub(super) fn nv_public(index: u32, attributes: u32, size: u16) -> Vec<u8> {
-    [
-        &index.to_be_bytes()[..],
-        &[0, 0xb],
-        &attributes.to_be_bytes(),
-        &[0, 0],
-        &size.to_be_bytes(),
-    ]
-    .concat()
+    [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &[0, 0], &size.to_be_bytes()]
+        .concat()
 }
 
 /// `TPM2_TestParms` with many parameters, right and wrong.

@@ -4,14 +4,25 @@
 use super::start_session;
 use crate::cc;
 use crate::crypto::Hash;
-use crate::step::{Piece, Seq, Step, cmd, hmac};
 use crate::keys;
+use crate::step::{Piece, Seq, Step, cmd, hmac};
 use crate::templates::*;
 
 pub(super) fn all() -> Vec<Seq> {
     vec![
-        primaries(), create_load(), attributes(), external_objects(), derived(), duplication(),
-        inner_wrapped(), credentials(), contexts(), evict(), seal(), rsa_create(), slots(),
+        primaries(),
+        create_load(),
+        attributes(),
+        external_objects(),
+        derived(),
+        duplication(),
+        inner_wrapped(),
+        credentials(),
+        contexts(),
+        evict(),
+        seal(),
+        rsa_create(),
+        slots(),
     ]
 }
 
@@ -49,6 +60,7 @@ fn primaries() -> Seq {
         public[2..4].copy_from_slice(&hash.id().to_be_bytes());
         publics.push(public);
     }
+    publics.push(ecc(ORDINARY | SIGN | ADMIN_WITH_POLICY, NONE, NONE));
     publics.push(ecc_with(ORDINARY | SIGN, &[1; 32], NONE, NONE, 3, (&[], &[])));
     publics.push(ecc_with(ORDINARY | SIGN, &[1; 31], NONE, NONE, 3, (&[], &[])));
     publics.push(ecc_with(ORDINARY | SIGN, &[], NONE, NONE, 3, (&[1; 32], &[2; 32])));
@@ -58,16 +70,42 @@ fn primaries() -> Seq {
         let id = s.run(primary(hierarchy, b"auth", public));
         s.run(cmd(cc::READ_PUBLIC).of(id));
         flush(&mut s, id);
-        let id = s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).pw().b2(create_sensitive(b"", b"data")).b2(public).b2(b"outside").b(pcrs(Hash::Sha256, [1, 2, 3])));
+        let id = s.run(
+            cmd(cc::CREATE_PRIMARY)
+                .h(OWNER)
+                .pw()
+                .b2(create_sensitive(b"", b"data"))
+                .b2(public)
+                .b2(b"outside")
+                .b(pcrs(Hash::Sha256, [1, 2, 3])),
+        );
         flush(&mut s, id);
-        let id = s.run(cmd(cc::CREATE_LOADED).h(ENDORSEMENT).pw().b2(create_sensitive(b"", b"")).b2(public));
+        let id = s.run(
+            cmd(cc::CREATE_LOADED).h(ENDORSEMENT).pw().b2(create_sensitive(b"", b"")).b2(public),
+        );
         flush(&mut s, id);
     }
     s.run(primary(OWNER, &[3; 33], &storage_parent()));
     s.run(primary(LOCKOUT, b"", &storage_parent()));
     s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).pw().b2([]).b2(storage_parent()).b2([]).u32(0));
-    s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).pw().b2(create_sensitive(b"", b"")).b2(storage_parent()).b2([7; 70]).u32(0));
-    s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).pwd(b"x").b2(create_sensitive(b"", b"")).b2(storage_parent()).b2([]).u32(0));
+    s.run(
+        cmd(cc::CREATE_PRIMARY)
+            .h(OWNER)
+            .pw()
+            .b2(create_sensitive(b"", b""))
+            .b2(storage_parent())
+            .b2([7; 70])
+            .u32(0),
+    );
+    s.run(
+        cmd(cc::CREATE_PRIMARY)
+            .h(OWNER)
+            .pwd(b"x")
+            .b2(create_sensitive(b"", b""))
+            .b2(storage_parent())
+            .b2([])
+            .u32(0),
+    );
     s
 }
 
@@ -83,12 +121,32 @@ fn create_load() -> Seq {
     ];
     for (number, public) in publics.iter().enumerate() {
         let data: &[u8] = if number == 3 { b"sealed" } else { b"" };
-        let id = s.run(cmd(cc::CREATE).of(parent).pwd(b"parent").b2(create_sensitive(b"child\0", data)).b2(public).b2(b"info").b(pcrs(Hash::Sha256, [0xff, 0, 0])));
-        let load = |private: Piece, public: Piece| cmd(cc::LOAD).of(parent).pwd(b"parent").p(private).p(public);
+        let id = s.run(
+            cmd(cc::CREATE)
+                .of(parent)
+                .pwd(b"parent")
+                .b2(create_sensitive(b"child\0", data))
+                .b2(public)
+                .b2(b"info")
+                .b(pcrs(Hash::Sha256, [0xff, 0, 0])),
+        );
+        let load = |private: Piece, public: Piece| {
+            cmd(cc::LOAD).of(parent).pwd(b"parent").p(private).p(public)
+        };
         let child = s.run(load(Piece::Out(id, "outPrivate"), Piece::Out(id, "outPublic")));
         s.run(cmd(cc::READ_PUBLIC).of(child));
-        s.run(cmd(cc::CERTIFY_CREATION).h(NULL).of(child).pw().b2([]).out(id, "creationHash").b(NONE).out(id, "creationTicket"));
-        let changed = s.run(cmd(cc::OBJECT_CHANGE_AUTH).of(child).of(parent).pwd(b"child").b2(b"other"));
+        s.run(
+            cmd(cc::CERTIFY_CREATION)
+                .h(NULL)
+                .of(child)
+                .pw()
+                .b2([])
+                .out(id, "creationHash")
+                .b(NONE)
+                .out(id, "creationTicket"),
+        );
+        let changed =
+            s.run(cmd(cc::OBJECT_CHANGE_AUTH).of(child).of(parent).pwd(b"child").b2(b"other"));
         s.run(cmd(cc::OBJECT_CHANGE_AUTH).of(child).of(child).pwd(b"child").b2(b"other"));
         s.run(cmd(cc::OBJECT_CHANGE_AUTH).of(child).of(parent).pwd(b"child").b2([3; 33]));
         s.run(cmd(cc::OBJECT_CHANGE_AUTH).of(child).of(parent).pwd(b"wrong").b2(b"other"));
@@ -97,11 +155,22 @@ fn create_load() -> Seq {
         let child = s.run(load(Piece::Out(changed, "outPrivate"), Piece::Out(id, "outPublic")));
         s.run(cmd(cc::UNSEAL).of(child).pwd(b"other"));
         // Wrong combinations.
-        s.run(load(Piece::Out(id, "outPrivate"), Piece::Sized(vec![Piece::Lit(publics[0].clone())])));
+        s.run(load(
+            Piece::Out(id, "outPrivate"),
+            Piece::Sized(vec![Piece::Lit(publics[0].clone())]),
+        ));
         s.run(load(Piece::Lit(vec![0, 0]), Piece::Out(id, "outPublic")));
         s.run(load(Piece::Lit(b2(&[1; 100])), Piece::Out(id, "outPublic")));
         s.run(cmd(cc::LOAD).of(child).pwd(b"other").out(id, "outPrivate").out(id, "outPublic"));
-        s.run(cmd(cc::CREATE).of(child).pwd(b"other").b2(create_sensitive(b"", b"")).b2(public).b2([]).u32(0));
+        s.run(
+            cmd(cc::CREATE)
+                .of(child)
+                .pwd(b"other")
+                .b2(create_sensitive(b"", b""))
+                .b2(public)
+                .b2([])
+                .u32(0),
+        );
         flush(&mut s, child);
     }
     s.run(cmd(cc::CREATE).of(parent).pwd(b"wrong"));
@@ -125,7 +194,15 @@ fn attributes() -> Seq {
             for second in [first, 1, 4, 5, 16, 17, 18] {
                 let flips = if first == second { 1 << first } else { 1 << first | 1 << second };
                 for data in [&b""[..], b"data"] {
-                    s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"", data)).b2(make(base ^ flips)).b2([]).u32(0));
+                    s.run(
+                        cmd(cc::CREATE)
+                            .of(parent)
+                            .pw()
+                            .b2(create_sensitive(b"", data))
+                            .b2(make(base ^ flips))
+                            .b2([])
+                            .u32(0),
+                    );
                 }
             }
             let id = s.run(primary(OWNER, b"", &make(base ^ 1 << first)));
@@ -161,17 +238,34 @@ fn external_objects() -> Seq {
         external(&[], &rsa(SIGN, NONE, NONE, 2048, &[0xff; 255]), NULL),
         external(&[], &rsa(SIGN, NONE, NONE, 2048, &[0xfe; 256]), NULL),
         external(&[], &rsa(SIGN, NONE, NONE, 1024, keys::RSA_2048_N), NULL),
-        external(&sensitive(1, &[], &[], &[0xff; 128]), &rsa(SIGN, NONE, NONE, 2048, keys::RSA_2048_N), NULL),
-        external(&sensitive(1, &[], &[], keys::RSA_1024_P), &rsa(SIGN, NONE, NONE, 2048, keys::RSA_2048_N), NULL),
+        external(
+            &sensitive(1, &[], &[], &[0xff; 128]),
+            &rsa(SIGN, NONE, NONE, 2048, keys::RSA_2048_N),
+            NULL,
+        ),
+        external(
+            &sensitive(1, &[], &[], keys::RSA_1024_P),
+            &rsa(SIGN, NONE, NONE, 2048, keys::RSA_2048_N),
+            NULL,
+        ),
         external(&[], &keyed_hash(SIGN, &[], &scheme(HMAC, Hash::Sha256), &[1; 32]), NULL),
         external(&[], &keyed_hash(SIGN, &[], &scheme(HMAC, Hash::Sha256), &[1; 31]), NULL),
         external(&[], &symmetric(DECRYPT, AES128, &[1; 32]), NULL),
-        external(&sensitive(8, &[], &[], b"key"), &keyed_hash(SIGN, &[], &scheme(HMAC, Hash::Sha256), &[1; 32]), NULL),
+        external(
+            &sensitive(8, &[], &[], b"key"),
+            &keyed_hash(SIGN, &[], &scheme(HMAC, Hash::Sha256), &[1; 32]),
+            NULL,
+        ),
     ];
     for bit in 0..32 {
         sequence.push(p256_key((USER_WITH_AUTH | SIGN) ^ 1 << bit, NONE, b""));
         sequence.push(external(&[], &p256_public((USER_WITH_AUTH | SIGN) ^ 1 << bit, NONE), OWNER));
-        sequence.push(hmac_key((USER_WITH_AUTH | SIGN) ^ 1 << bit, &scheme(HMAC, Hash::Sha256), b"", b"k"));
+        sequence.push(hmac_key(
+            (USER_WITH_AUTH | SIGN) ^ 1 << bit,
+            &scheme(HMAC, Hash::Sha256),
+            b"",
+            b"k",
+        ));
         sequence.push(external(&[], &storage_parent_with(STORAGE ^ 1 << bit), NULL));
     }
     for command in sequence {
@@ -190,7 +284,8 @@ fn derived() -> Seq {
     let mut s = Seq::new("derived objects");
     let secret = [0x33; 32];
     let parent_scheme = [0, 0xa, 0, 0xb, 0, 0x22];
-    let parent = s.run(hmac_key(USER_WITH_AUTH | RESTRICTED | DECRYPT, &parent_scheme, b"", &secret));
+    let parent =
+        s.run(hmac_key(USER_WITH_AUTH | RESTRICTED | DECRYPT, &parent_scheme, b"", &secret));
     let template = |public: &[u8], label: &[u8], context: &[u8]| {
         // The unique field of a template for derivation is label and context.
         let cut = public.len() - 2;
@@ -204,30 +299,68 @@ fn derived() -> Seq {
         keyed_hash(derive | RESTRICTED | DECRYPT, &[], &parent_scheme, &[]),
     ];
     for public in &publics {
-        for (label, context) in [(&b"label"[..], &b"context"[..]), (b"", b""), (&[1; 32], &[2; 32]), (&[1; 33], b"")] {
-            let id = s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"", b"")).b2(template(public, label, context)));
+        for (label, context) in
+            [(&b"label"[..], &b"context"[..]), (b"", b""), (&[1; 32], &[2; 32]), (&[1; 33], b"")]
+        {
+            let id = s.run(
+                cmd(cc::CREATE_LOADED)
+                    .of(parent)
+                    .pw()
+                    .b2(create_sensitive(b"", b""))
+                    .b2(template(public, label, context)),
+            );
             s.run(cmd(cc::READ_PUBLIC).of(id));
             s.run(cmd(cc::HMAC).of(id).pw().b2(b"data").u16(0x10));
             s.run(cmd(cc::ENCRYPT_DECRYPT).of(id).pw().u8(0).u16(0x10).b2([0; 16]).b2(b"data"));
             flush(&mut s, id);
             let sensitive = [b2(b""), b2(&[b2(label), b2(context)].concat())].concat();
-            let id = s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(sensitive).b2(template(public, b"", b"")));
+            let id = s.run(
+                cmd(cc::CREATE_LOADED).of(parent).pw().b2(sensitive).b2(template(public, b"", b"")),
+            );
             flush(&mut s, id);
         }
     }
     for curve in [2u16, 3, 4, 5] {
-        let ecc = ecc_with(derive | SIGN, &[], NONE, &scheme(ECDSA, Hash::Sha256), curve, (b"label", b"context"));
-        let id = s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"a", b"")).b2(&ecc));
+        let ecc = ecc_with(
+            derive | SIGN,
+            &[],
+            NONE,
+            &scheme(ECDSA, Hash::Sha256),
+            curve,
+            (b"label", b"context"),
+        );
+        let id =
+            s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"a", b"")).b2(&ecc));
         s.run(cmd(cc::READ_PUBLIC).of(id));
         flush(&mut s, id);
     }
     for bit in 0..32 {
         let public = keyed_hash((derive | SIGN) ^ 1 << bit, &[], &scheme(HMAC, Hash::Sha256), &[]);
-        let id = s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"", b"")).b2(template(&public, b"l", b"c")));
+        let id = s.run(
+            cmd(cc::CREATE_LOADED)
+                .of(parent)
+                .pw()
+                .b2(create_sensitive(b"", b""))
+                .b2(template(&public, b"l", b"c")),
+        );
         flush(&mut s, id);
     }
-    s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"", b"")).b2(&publics[0]).b2([]).u32(0));
-    s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"", b"")).b2(rsa(derive | SIGN, NONE, NONE, 2048, &[])));
+    s.run(
+        cmd(cc::CREATE)
+            .of(parent)
+            .pw()
+            .b2(create_sensitive(b"", b""))
+            .b2(&publics[0])
+            .b2([])
+            .u32(0),
+    );
+    s.run(cmd(cc::CREATE_LOADED).of(parent).pw().b2(create_sensitive(b"", b"")).b2(rsa(
+        derive | SIGN,
+        NONE,
+        NONE,
+        2048,
+        &[],
+    )));
     s
 }
 
@@ -246,7 +379,15 @@ fn duplication() -> Seq {
     let parent = s.run(primary(OWNER, b"", &storage_parent()));
     let policy = policy_cc(cc::DUPLICATE);
     let public = keyed_hash(USER_WITH_AUTH, &policy, NONE, &[]);
-    let id = s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"", b"secret")).b2(&public).b2([]).u32(0));
+    let id = s.run(
+        cmd(cc::CREATE)
+            .of(parent)
+            .pw()
+            .b2(create_sensitive(b"", b"secret"))
+            .b2(&public)
+            .b2([])
+            .u32(0),
+    );
     let object = load(&mut s, parent, id);
     let auth = dup_session(&mut s);
     s.run(cmd(cc::DUPLICATE).of(object).h(NULL).pw().b2([]).b(NONE));
@@ -254,12 +395,19 @@ fn duplication() -> Seq {
     // What one TPM sends out, another takes in: without protection the blob has no secret of a TPM.
     let import = |from: usize, cross: bool| {
         let piece = |name| if cross { Piece::Cross(from, name) } else { Piece::Out(from, name) };
-        cmd(cc::IMPORT).of(parent).pw().b2([]).p(if cross { Piece::Cross(id, "outPublic") } else { Piece::Out(id, "outPublic") })
-            .p(piece("duplicate")).p(piece("outSymSeed")).b(NONE)
+        cmd(cc::IMPORT)
+            .of(parent)
+            .pw()
+            .b2([])
+            .p(if cross { Piece::Cross(id, "outPublic") } else { Piece::Out(id, "outPublic") })
+            .p(piece("duplicate"))
+            .p(piece("outSymSeed"))
+            .b(NONE)
     };
     for cross in [false, true] {
         let imported = s.run(import(plain, cross));
-        let public = if cross { Piece::Cross(id, "outPublic") } else { Piece::Out(id, "outPublic") };
+        let public =
+            if cross { Piece::Cross(id, "outPublic") } else { Piece::Out(id, "outPublic") };
         let loaded = s.run(cmd(cc::LOAD).of(parent).pw().out(imported, "outPrivate").p(public));
         s.run(cmd(cc::UNSEAL).of(loaded).pw());
         flush(&mut s, loaded);
@@ -267,7 +415,16 @@ fn duplication() -> Seq {
     flush(&mut s, object);
     // To a new parent that all know.
     let known = external(
-        &[], &ecc_with(USER_WITH_AUTH | RESTRICTED | DECRYPT, &[], AES128, NONE, 3, (keys::P256_X, keys::P256_Y)), NULL,
+        &[],
+        &ecc_with(
+            USER_WITH_AUTH | RESTRICTED | DECRYPT,
+            &[],
+            AES128,
+            NONE,
+            3,
+            (keys::P256_X, keys::P256_Y),
+        ),
+        NULL,
     );
     let object = load(&mut s, parent, id);
     let target = s.run(known);
@@ -280,25 +437,89 @@ fn duplication() -> Seq {
     s.run(import(sent, false));
     flush(&mut s, object);
     let target = s.run(primary(OWNER, b"", &ecc(STORAGE & !NO_DA, AES128, NONE)));
-    s.run(cmd(cc::REWRAP).of(parent).of(target).pw().out(home, "duplicate").sized(vec![Piece::Name(vec![Piece::Out(parent, "handle")])]).out(home, "outSymSeed"));
-    let moved = s.run(cmd(cc::REWRAP).of(parent).of(target).pw().out(home, "duplicate").out(object, "name").out(home, "outSymSeed"));
-    s.run(cmd(cc::IMPORT).of(target).pw().b2([]).out(id, "outPublic").out(moved, "outDuplicate").out(moved, "outSymSeed").b(NONE));
-    s.run(cmd(cc::IMPORT).of(parent).pw().b2([]).out(id, "outPublic").out(moved, "outDuplicate").out(moved, "outSymSeed").b(NONE));
-    s.run(cmd(cc::REWRAP).of(parent).h(NULL).pw().out(home, "duplicate").out(object, "name").out(home, "outSymSeed"));
-    s.run(cmd(cc::REWRAP).h(NULL).of(parent).pw().out(plain, "duplicate").out(object, "name").b2([]));
+    s.run(
+        cmd(cc::REWRAP)
+            .of(parent)
+            .of(target)
+            .pw()
+            .out(home, "duplicate")
+            .sized(vec![Piece::Name(vec![Piece::Out(parent, "handle")])])
+            .out(home, "outSymSeed"),
+    );
+    let moved = s.run(
+        cmd(cc::REWRAP)
+            .of(parent)
+            .of(target)
+            .pw()
+            .out(home, "duplicate")
+            .out(object, "name")
+            .out(home, "outSymSeed"),
+    );
+    s.run(
+        cmd(cc::IMPORT)
+            .of(target)
+            .pw()
+            .b2([])
+            .out(id, "outPublic")
+            .out(moved, "outDuplicate")
+            .out(moved, "outSymSeed")
+            .b(NONE),
+    );
+    s.run(
+        cmd(cc::IMPORT)
+            .of(parent)
+            .pw()
+            .b2([])
+            .out(id, "outPublic")
+            .out(moved, "outDuplicate")
+            .out(moved, "outSymSeed")
+            .b(NONE),
+    );
+    s.run(
+        cmd(cc::REWRAP)
+            .of(parent)
+            .h(NULL)
+            .pw()
+            .out(home, "duplicate")
+            .out(object, "name")
+            .out(home, "outSymSeed"),
+    );
+    s.run(
+        cmd(cc::REWRAP).h(NULL).of(parent).pw().out(plain, "duplicate").out(object, "name").b2([]),
+    );
     s.run(cmd(cc::REWRAP).h(NULL).h(NULL).pw().out(plain, "duplicate").out(object, "name").b2([]));
     // Fixed objects from outside.
     flush(&mut s, target);
     for (public, sensitive) in [
         (p256_public(USER_WITH_AUTH | SIGN, NONE), sensitive(0x23, b"a", &[], keys::P256_D)),
-        (rsa(USER_WITH_AUTH | SIGN, NONE, NONE, 2048, keys::RSA_2048_N), sensitive(1, b"a", &[], keys::RSA_2048_P)),
-        (rsa(USER_WITH_AUTH | SIGN | FIXED_TPM, NONE, NONE, 2048, keys::RSA_2048_N), sensitive(1, b"a", &[], keys::RSA_2048_P)),
-        (rsa(USER_WITH_AUTH | SIGN | ENCRYPTED_DUPLICATION, NONE, NONE, 2048, keys::RSA_2048_N), sensitive(1, b"a", &[], keys::RSA_2048_P)),
+        (
+            rsa(USER_WITH_AUTH | SIGN, NONE, NONE, 2048, keys::RSA_2048_N),
+            sensitive(1, b"a", &[], keys::RSA_2048_P),
+        ),
+        (
+            rsa(USER_WITH_AUTH | SIGN | FIXED_TPM, NONE, NONE, 2048, keys::RSA_2048_N),
+            sensitive(1, b"a", &[], keys::RSA_2048_P),
+        ),
+        (
+            rsa(USER_WITH_AUTH | SIGN | ENCRYPTED_DUPLICATION, NONE, NONE, 2048, keys::RSA_2048_N),
+            sensitive(1, b"a", &[], keys::RSA_2048_P),
+        ),
         (p256_public(USER_WITH_AUTH | SIGN, NONE), sensitive(0x23, b"a", &[], &[1; 32])),
     ] {
-        let imported = s.run(cmd(cc::IMPORT).of(parent).pw().b2([]).b2(&public).b2(b2(&sensitive)).b2([]).b(NONE));
+        let imported = s.run(
+            cmd(cc::IMPORT).of(parent).pw().b2([]).b2(&public).b2(b2(&sensitive)).b2([]).b(NONE),
+        );
         let loaded = s.run(cmd(cc::LOAD).of(parent).pw().out(imported, "outPrivate").b2(&public));
-        s.run(cmd(cc::SIGN).of(loaded).pwd(b"a").b2([4; 32]).b(scheme(if public[1] == 1 { RSASSA } else { ECDSA }, Hash::Sha256)).u16(0x8024).u32(NULL).b2([]));
+        s.run(
+            cmd(cc::SIGN)
+                .of(loaded)
+                .pwd(b"a")
+                .b2([4; 32])
+                .b(scheme(if public[1] == 1 { RSASSA } else { ECDSA }, Hash::Sha256))
+                .u16(0x8024)
+                .u32(NULL)
+                .b2([]),
+        );
         flush(&mut s, loaded);
     }
     s
@@ -310,18 +531,68 @@ fn inner_wrapped() -> Seq {
     let policy = policy_cc(cc::DUPLICATE);
     for extra in [0, ENCRYPTED_DUPLICATION] {
         let public = keyed_hash(USER_WITH_AUTH | extra, &policy, NONE, &[]);
-        let id = s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"", b"secret")).b2(&public).b2([]).u32(0));
+        let id = s.run(
+            cmd(cc::CREATE)
+                .of(parent)
+                .pw()
+                .b2(create_sensitive(b"", b"secret"))
+                .b2(&public)
+                .b2([])
+                .u32(0),
+        );
         let object = load(&mut s, parent, id);
-        for (key, symmetric) in [(&[][..], AES128), (&[5; 16], AES128), (&[5; 15], AES128), (&[5; 16], NONE), (&[5; 16], &[0, 6, 0, 128, 0, 0x42])] {
+        for (key, symmetric) in [
+            (&[][..], AES128),
+            (&[5; 16], AES128),
+            (&[5; 15], AES128),
+            (&[5; 16], NONE),
+            (&[5; 16], &[0, 6, 0, 128, 0, 0x42]),
+        ] {
             let auth = dup_session(&mut s);
-            let out = s.run(cmd(cc::DUPLICATE).of(object).of(parent).auth(auth).b2(key).b(symmetric));
-            let with_key = |command: crate::step::Command| if key.is_empty() { command.out(out, "encryptionKeyOut") } else { command.b2(key) };
-            s.run(with_key(cmd(cc::IMPORT).of(parent).pw()).out(id, "outPublic").out(out, "duplicate").out(out, "outSymSeed").b(symmetric));
-            s.run(cmd(cc::IMPORT).of(parent).pw().b2([6; 16]).out(id, "outPublic").out(out, "duplicate").out(out, "outSymSeed").b(symmetric));
-            s.run(cmd(cc::IMPORT).of(parent).pw().b2([]).out(id, "outPublic").out(out, "duplicate").out(out, "outSymSeed").b(NONE));
+            let out =
+                s.run(cmd(cc::DUPLICATE).of(object).of(parent).auth(auth).b2(key).b(symmetric));
+            let with_key = |command: crate::step::Command| {
+                if key.is_empty() { command.out(out, "encryptionKeyOut") } else { command.b2(key) }
+            };
+            s.run(
+                with_key(cmd(cc::IMPORT).of(parent).pw())
+                    .out(id, "outPublic")
+                    .out(out, "duplicate")
+                    .out(out, "outSymSeed")
+                    .b(symmetric),
+            );
+            s.run(
+                cmd(cc::IMPORT)
+                    .of(parent)
+                    .pw()
+                    .b2([6; 16])
+                    .out(id, "outPublic")
+                    .out(out, "duplicate")
+                    .out(out, "outSymSeed")
+                    .b(symmetric),
+            );
+            s.run(
+                cmd(cc::IMPORT)
+                    .of(parent)
+                    .pw()
+                    .b2([])
+                    .out(id, "outPublic")
+                    .out(out, "duplicate")
+                    .out(out, "outSymSeed")
+                    .b(NONE),
+            );
             let auth = dup_session(&mut s);
             let out = s.run(cmd(cc::DUPLICATE).of(object).h(NULL).auth(auth).b2(key).b(symmetric));
-            s.run(cmd(cc::IMPORT).of(parent).pw().b2(key).out(id, "outPublic").out(out, "duplicate").b2([]).b(symmetric));
+            s.run(
+                cmd(cc::IMPORT)
+                    .of(parent)
+                    .pw()
+                    .b2(key)
+                    .out(id, "outPublic")
+                    .out(out, "duplicate")
+                    .b2([])
+                    .b(symmetric),
+            );
         }
         flush(&mut s, object);
     }
@@ -331,12 +602,48 @@ fn inner_wrapped() -> Seq {
 fn credentials() -> Seq {
     let mut s = Seq::new("credentials");
     let ek = s.run(primary(ENDORSEMENT, b"", &storage_parent()));
-    let ak = s.run(primary(OWNER, b"ak", &ecc(ORDINARY | SIGN | RESTRICTED, NONE, &scheme(ECDSA, Hash::Sha256))));
+    let ak = s.run(primary(
+        OWNER,
+        b"ak",
+        &ecc(ORDINARY | SIGN | RESTRICTED, NONE, &scheme(ECDSA, Hash::Sha256)),
+    ));
     let made = s.run(cmd(cc::MAKE_CREDENTIAL).of(ek).b2(b"credential").out(ak, "name"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(ak).of(ek).pwd(b"ak").pw().out(made, "credentialBlob").out(made, "secret"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(ak).of(ek).pwd(b"no").pw().out(made, "credentialBlob").out(made, "secret"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(ek).of(ek).pw().pw().out(made, "credentialBlob").out(made, "secret"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(ak).of(ak).pwd(b"ak").pwd(b"ak").out(made, "credentialBlob").out(made, "secret"));
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(ak)
+            .of(ek)
+            .pwd(b"ak")
+            .pw()
+            .out(made, "credentialBlob")
+            .out(made, "secret"),
+    );
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(ak)
+            .of(ek)
+            .pwd(b"no")
+            .pw()
+            .out(made, "credentialBlob")
+            .out(made, "secret"),
+    );
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(ek)
+            .of(ek)
+            .pw()
+            .pw()
+            .out(made, "credentialBlob")
+            .out(made, "secret"),
+    );
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(ak)
+            .of(ak)
+            .pwd(b"ak")
+            .pwd(b"ak")
+            .out(made, "credentialBlob")
+            .out(made, "secret"),
+    );
     s.run(cmd(cc::MAKE_CREDENTIAL).of(ek).b2([1; 33]).out(ak, "name"));
     s.run(cmd(cc::MAKE_CREDENTIAL).of(ek).b2([1; 32]).out(ak, "name"));
     s.run(cmd(cc::MAKE_CREDENTIAL).of(ek).b2([]).out(ak, "name"));
@@ -348,12 +655,28 @@ fn credentials() -> Seq {
     let public = ecc_with(known_attributes, &[], AES128, NONE, 3, (keys::P256_X, keys::P256_Y));
     let known = s.run(external(&sensitive(0x23, &[], &[4; 32], keys::P256_D), &public, NULL));
     let cross = s.run(cmd(cc::MAKE_CREDENTIAL).of(known).b2(b"across").out(known, "name"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(known).of(known).pw().pw().p(Piece::Cross(cross, "credentialBlob")).p(Piece::Cross(cross, "secret")));
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(known)
+            .of(known)
+            .pw()
+            .pw()
+            .p(Piece::Cross(cross, "credentialBlob"))
+            .p(Piece::Cross(cross, "secret")),
+    );
     flush(&mut s, known);
     let public = rsa(known_attributes, AES128, NONE, 2048, keys::RSA_2048_N);
     let known = s.run(external(&sensitive(1, &[], &[4; 32], keys::RSA_2048_P), &public, NULL));
     let cross = s.run(cmd(cc::MAKE_CREDENTIAL).of(known).b2(b"across").out(known, "name"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(known).of(known).pw().pw().p(Piece::Cross(cross, "credentialBlob")).p(Piece::Cross(cross, "secret")));
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(known)
+            .of(known)
+            .pw()
+            .pw()
+            .p(Piece::Cross(cross, "credentialBlob"))
+            .p(Piece::Cross(cross, "secret")),
+    );
     flush(&mut s, known);
     let known = s.run(external(&[], &public, NULL));
     s.run(cmd(cc::MAKE_CREDENTIAL).of(known).b2(b"public part only").out(ak, "name"));
@@ -373,8 +696,14 @@ fn contexts() -> Seq {
         flush(&mut s, loaded);
         let again = s.run(cmd(cc::CONTEXT_LOAD).out(saved, "context"));
         flush(&mut s, again);
-        for (at, value) in [(0, 1), (7, 0x55), (8, 0x90), (11, 9), (12, 0x41), (15, 1), (17, 3), (60, 0xff)] {
-            s.run(cmd(cc::CONTEXT_LOAD).out(saved, "context").edit(crate::step::Edit::Set(at, vec![value])));
+        for (at, value) in
+            [(0, 1), (7, 0x55), (8, 0x90), (11, 9), (12, 0x41), (15, 1), (17, 3), (60, 0xff)]
+        {
+            s.run(
+                cmd(cc::CONTEXT_LOAD)
+                    .out(saved, "context")
+                    .edit(crate::step::Edit::Set(at, vec![value])),
+            );
         }
         s.run(cmd(cc::CONTEXT_SAVE).of(id));
     }
@@ -436,7 +765,15 @@ fn evict() -> Seq {
     s.step(Step::Init);
     s.run(cmd(cc::STARTUP).u16(0));
     s.run(cmd(cc::READ_PUBLIC).h(0x8100_0010));
-    s.run(cmd(cc::CREATE).h(0x8100_0010).pw().b2(create_sensitive(b"", b"x")).b2(keyed_hash(ORDINARY & !ORIGIN, &[], NONE, &[])).b2([]).u32(0));
+    s.run(
+        cmd(cc::CREATE)
+            .h(0x8100_0010)
+            .pw()
+            .b2(create_sensitive(b"", b"x"))
+            .b2(keyed_hash(ORDINARY & !ORIGIN, &[], NONE, &[]))
+            .b2([])
+            .u32(0),
+    );
     s.run(cmd(cc::CONTEXT_SAVE).h(0x8100_0010));
     s.run(cmd(cc::FLUSH_CONTEXT).u32(0x8100_0010));
     s.run(cmd(cc::HIERARCHY_CONTROL).h(OWNER).pw().u32(OWNER).u8(0));
@@ -453,11 +790,21 @@ fn seal() -> Seq {
     for size in [0, 1, 64, 128, 129, 256] {
         for policy in [&[][..], &[1; 32]] {
             let public = keyed_hash(ORDINARY & !ORIGIN, policy, NONE, &[]);
-            let id = s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"a", &vec![6; size])).b2(&public).b2([]).u32(0));
+            let id = s.run(
+                cmd(cc::CREATE)
+                    .of(parent)
+                    .pw()
+                    .b2(create_sensitive(b"a", &vec![6; size]))
+                    .b2(&public)
+                    .b2([])
+                    .u32(0),
+            );
             let object = load(&mut s, parent, id);
             s.run(cmd(cc::UNSEAL).of(object).pwd(b"a"));
             s.run(cmd(cc::UNSEAL).of(object).pw());
-            s.run(cmd(cc::SIGN).of(object).pwd(b"a").b2([1; 32]).b(NONE).u16(0x8024).u32(NULL).b2([]));
+            s.run(
+                cmd(cc::SIGN).of(object).pwd(b"a").b2([1; 32]).b(NONE).u16(0x8024).u32(NULL).b2([]),
+            );
             flush(&mut s, object);
         }
     }
@@ -470,11 +817,27 @@ fn rsa_create() -> Seq {
     let mut s = Seq::new("RSA keys made by the TPM");
     s.slow = true;
     let parent = s.run(primary(OWNER, b"", &rsa(STORAGE, AES128, NONE, 2048, &[])));
-    let sign = s.run(cmd(cc::CREATE).of(parent).pw().b2(create_sensitive(b"", b"")).b2(rsa(ORDINARY | SIGN, NONE, &scheme(RSASSA, Hash::Sha256), 1024, &[])).b2([]).u32(0));
+    let sign = s.run(
+        cmd(cc::CREATE)
+            .of(parent)
+            .pw()
+            .b2(create_sensitive(b"", b""))
+            .b2(rsa(ORDINARY | SIGN, NONE, &scheme(RSASSA, Hash::Sha256), 1024, &[]))
+            .b2([])
+            .u32(0),
+    );
     let sign = load(&mut s, parent, sign);
     s.run(cmd(cc::SIGN).of(sign).pw().b2([1; 32]).b(NONE).u16(0x8024).u32(NULL).b2([]));
     let made = s.run(cmd(cc::MAKE_CREDENTIAL).of(parent).b2(b"credential").out(sign, "name"));
-    s.run(cmd(cc::ACTIVATE_CREDENTIAL).of(sign).of(parent).pw().pw().out(made, "credentialBlob").out(made, "secret"));
+    s.run(
+        cmd(cc::ACTIVATE_CREDENTIAL)
+            .of(sign)
+            .of(parent)
+            .pw()
+            .pw()
+            .out(made, "credentialBlob")
+            .out(made, "secret"),
+    );
     let saved = s.run(cmd(cc::CONTEXT_SAVE).of(sign));
     let loaded = s.run(cmd(cc::CONTEXT_LOAD).out(saved, "context"));
     s.run(cmd(cc::CERTIFY).of(parent).of(loaded).pw().pw().b2(b"q").b(NONE));

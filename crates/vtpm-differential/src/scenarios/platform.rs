@@ -9,8 +9,19 @@ use crate::templates::*;
 
 pub(super) fn all() -> Vec<Seq> {
     vec![
-        startup(), shutdown_cycles(), self_tests(), random(), capabilities(), hierarchies(),
-        clear(), lockout(), clocks(), drtm(), unknown_commands(), seeds(), presence(),
+        startup(),
+        shutdown_cycles(),
+        self_tests(),
+        random(),
+        capabilities(),
+        hierarchies(),
+        clear(),
+        lockout(),
+        clocks(),
+        drtm(),
+        unknown_commands(),
+        seeds(),
+        presence(),
     ]
 }
 
@@ -42,11 +53,14 @@ fn shutdown_cycles() -> Seq {
         s.run(cmd(cc::GET_CAPABILITY).u32(1).u32(0x0300_0000).u32(64));
         s.run(cmd(cc::GET_CAPABILITY).u32(1).u32(0x8000_0000).u32(64));
     };
-    for (shutdown, startup) in [(Some(1), 1), (Some(1), 0), (Some(0), 0), (None, 0), (Some(0), 1), (None, 1)] {
-        let extend = |pcr: u32| {
-            cmd(cc::PCR_EXTEND).h(pcr).pw().u32(1).u16(0xb).b([pcr as u8 + 1; 32])
-        };
-        [0, 7, 16, 17, 20, 23].into_iter().for_each(|pcr| drop(s.run(extend(pcr))));
+    for (shutdown, startup) in
+        [(Some(1), 1), (Some(1), 0), (Some(0), 0), (None, 0), (Some(0), 1), (None, 1)]
+    {
+        let extend =
+            |pcr: u32| cmd(cc::PCR_EXTEND).h(pcr).pw().u32(1).u16(0xb).b([pcr as u8 + 1; 32]);
+        for pcr in [0, 7, 16, 17, 20, 23] {
+            s.run(extend(pcr));
+        }
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(PLATFORM).pw().b2(b"platform"));
         s.run(cmd(cc::HIERARCHY_CONTROL).h(OWNER).pw().u32(ENDORSEMENT).u8(0));
         s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).pw().u8(1));
@@ -152,7 +166,8 @@ fn capabilities() -> Seq {
 
 fn hierarchies() -> Seq {
     let mut s = Seq::new("hierarchies: authorization, policy, enables");
-    for hierarchy in [OWNER, ENDORSEMENT, LOCKOUT, PLATFORM, NULL, 0x4000_0010, 0x4000_0001 + 1, 0] {
+    for hierarchy in [OWNER, ENDORSEMENT, LOCKOUT, PLATFORM, NULL, 0x4000_0010, 0x4000_0001 + 1, 0]
+    {
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(hierarchy).pw().b2(b"new\0\0"));
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(hierarchy).pw().b2(b""));
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(hierarchy).pwd(b"new").b2(b""));
@@ -169,7 +184,15 @@ fn hierarchies() -> Seq {
         s.run(cmd(cc::GET_CAPABILITY).u32(6).u32(0x200).u32(2));
     }
     for auth in [OWNER, ENDORSEMENT, PLATFORM, LOCKOUT, NULL] {
-        for (enable, state) in [(OWNER, 0), (OWNER, 1), (ENDORSEMENT, 0), (0x4000_000d, 0), (0x4000_000d, 1), (NULL, 0), (OWNER, 2)] {
+        for (enable, state) in [
+            (OWNER, 0),
+            (OWNER, 1),
+            (ENDORSEMENT, 0),
+            (0x4000_000d, 0),
+            (0x4000_000d, 1),
+            (NULL, 0),
+            (OWNER, 2),
+        ] {
             s.run(cmd(cc::HIERARCHY_CONTROL).h(auth).pw().u32(enable).u8(state));
             s.run(cmd(cc::GET_CAPABILITY).u32(6).u32(0x201).u32(1));
             s.run(cmd(cc::CREATE_PRIMARY).h(enable).pw());
@@ -186,7 +209,11 @@ fn clear() -> Seq {
     let mut s = Seq::new("clear");
     for auth in [OWNER, ENDORSEMENT, NULL, LOCKOUT, PLATFORM] {
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pw().b2(b"o"));
-        s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2([]).b2(super::nv_public(0x0180_0001, 0x4404_0001, 8)));
+        s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2([]).b2(super::nv_public(
+            0x0180_0001,
+            0x4404_0001,
+            8,
+        )));
         s.run(cmd(cc::CLEAR).h(auth).pw());
         s.run(cmd(cc::GET_CAPABILITY).u32(6).u32(0x200).u32(64));
         s.run(cmd(cc::CLEAR_CONTROL).h(auth).pw().u8(1));
@@ -203,8 +230,24 @@ fn clear() -> Seq {
 
 fn lockout() -> Seq {
     let mut s = Seq::new("dictionary attack protection");
-    let key = s.run(primary(OWNER, b"right", &ecc(FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | SIGN, NONE, &scheme(ECDSA, Hash::Sha256))));
-    let free = s.run(primary(OWNER, b"right", &ecc(FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | NO_DA | SIGN, NONE, &scheme(ECDSA, Hash::Sha256))));
+    let key = s.run(primary(
+        OWNER,
+        b"right",
+        &ecc(
+            FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | SIGN,
+            NONE,
+            &scheme(ECDSA, Hash::Sha256),
+        ),
+    ));
+    let free = s.run(primary(
+        OWNER,
+        b"right",
+        &ecc(
+            FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | NO_DA | SIGN,
+            NONE,
+            &scheme(ECDSA, Hash::Sha256),
+        ),
+    ));
     let sign = |id, auth: &[u8]| {
         cmd(cc::SIGN).of(id).pwd(auth).b2([1; 32]).b(NONE).u16(0x8024).u32(NULL).b2([])
     };
@@ -218,6 +261,9 @@ fn lockout() -> Seq {
     s.run(sign(key, b"right"));
     s.run(sign(free, b"right"));
     s.run(cmd(cc::DICTIONARY_ATTACK_LOCK_RESET).h(OWNER).pw());
+    s.run(cmd(cc::DICTIONARY_ATTACK_LOCK_RESET).h(LOCKOUT).pw());
+    s.run(sign(key, b"right"));
+    s.run(sign(key, b"wrong"));
     s.run(cmd(cc::DICTIONARY_ATTACK_LOCK_RESET).h(LOCKOUT).pwd(b"x"));
     s.run(cmd(cc::DICTIONARY_ATTACK_LOCK_RESET).h(LOCKOUT).pw());
     s.run(sign(key, b"right"));
@@ -229,7 +275,15 @@ fn lockout() -> Seq {
     s.run(cmd(cc::GET_CAPABILITY).u32(6).u32(0x200).u32(64));
     // A wrong password, then a crash: the failure counts at the next start.
     s.run(cmd(cc::DICTIONARY_ATTACK_PARAMETERS).h(LOCKOUT).pw().u32(1).u32(1000).u32(0));
-    let key = s.run(primary(OWNER, b"right", &ecc(FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | SIGN, NONE, &scheme(ECDSA, Hash::Sha256))));
+    let key = s.run(primary(
+        OWNER,
+        b"right",
+        &ecc(
+            FIXED_TPM | FIXED_PARENT | ORIGIN | USER_WITH_AUTH | SIGN,
+            NONE,
+            &scheme(ECDSA, Hash::Sha256),
+        ),
+    ));
     s.run(sign(key, b"right"));
     s.step(Step::Init);
     s.run(cmd(cc::STARTUP).u16(0));

@@ -4,14 +4,29 @@ use super::{nv_public, start_session, start_with};
 use crate::cc;
 use crate::crypto::{Hash, Sym};
 use crate::keys;
-use crate::step::{AUDIT, CONTINUE, Command, DECRYPT as SESSION_DECRYPT, ENCRYPT, Id, Piece, Salt, Seq, Start, Step, cmd, hmac};
+use crate::step::{
+    AUDIT, CONTINUE, Command, DECRYPT as SESSION_DECRYPT, ENCRYPT, Id, Piece, Salt, Seq, Start,
+    Step, cmd, hmac,
+};
 use crate::templates::*;
 
 pub(super) fn all() -> Vec<Seq> {
     let mut all = vec![
-        hmac_sessions(), encryption(), salted(), bound(), session_errors(), several_sessions(),
-        policy_assertions(), policy_or(), policy_secret(), policy_signed(), policy_authorize(),
-        policy_nv(), policy_auth(), policy_bindings(), policy_time(),
+        hmac_sessions(),
+        encryption(),
+        salted(),
+        bound(),
+        session_errors(),
+        several_sessions(),
+        policy_assertions(),
+        policy_or(),
+        policy_secret(),
+        policy_signed(),
+        policy_authorize(),
+        policy_nv(),
+        policy_auth(),
+        policy_bindings(),
+        policy_time(),
     ];
     all.extend(Hash::ALL.map(hmac_nv));
     all
@@ -21,17 +36,41 @@ fn hmac_sessions() -> Seq {
     let mut s = Seq::new("HMAC sessions");
     for hash in Hash::ALL {
         let id = s.run(start_session(0, hash));
-        s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, CONTINUE, b"").after(b"owner")).b2(b"owner"));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"owner")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"wrong")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"owner").damaged()).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"owner").plain(b"owner")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"owner").plain(b"")).u64(1));
-        s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, 0, b"owner").after(b"")).b2(b""));
+        s.run(
+            cmd(cc::HIERARCHY_CHANGE_AUTH)
+                .h(OWNER)
+                .auth(hmac(id, CONTINUE, b"").after(b"owner"))
+                .b2(b"owner"),
+        );
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"owner")).u8(0));
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"wrong")).u8(0));
+        s.run(
+            cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"owner").damaged()).u8(0),
+        );
+        s.run(
+            cmd(cc::CLOCK_RATE_ADJUST)
+                .h(OWNER)
+                .auth(hmac(id, CONTINUE, b"owner").plain(b"owner"))
+                .u8(0),
+        );
+        s.run(
+            cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"owner").plain(b"")).u8(0),
+        );
+        s.run(
+            cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, 0, b"owner").after(b"")).b2(b""),
+        );
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, 0, b"")).b2(b""));
         let id = s.run(start_session(0, hash));
         let key = s.run(primary(OWNER, b"key", &storage_parent()));
-        s.run(cmd(cc::CREATE).of(key).auth(hmac(id, CONTINUE, b"key")).b2(create_sensitive(b"", b"x")).b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[])).b2([]).u32(0));
+        s.run(
+            cmd(cc::CREATE)
+                .of(key)
+                .auth(hmac(id, CONTINUE, b"key"))
+                .b2(create_sensitive(b"", b"x"))
+                .b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[]))
+                .b2([])
+                .u32(0),
+        );
         s.run(cmd(cc::CREATE).of(key).auth(hmac(id, CONTINUE, b"no")));
         flush(&mut s, id);
         flush(&mut s, key);
@@ -57,20 +96,50 @@ fn hmac_nv(hash: Hash) -> Seq {
 fn encryption() -> Seq {
     let mut s = Seq::new("parameter encryption");
     for hash in [Hash::Sha256, Hash::Sha1, Hash::Sha512] {
-        for sym in [Sym::Aes(128), Sym::Aes(256), Sym::Aes(192), Sym::Xor(Hash::Sha256), Sym::Xor(Hash::Sha1), Sym::Null] {
+        for sym in
+            [Sym::Aes(128), Sym::Aes(256), Sym::Xor(Hash::Sha256), Sym::Xor(Hash::Sha1), Sym::Null]
+        {
             let id = s.run(start_with(0, hash, sym));
             let both = SESSION_DECRYPT | ENCRYPT | CONTINUE;
-            s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, SESSION_DECRYPT | CONTINUE, b"").after(b"secret")).b2(b"secret"));
-            s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, SESSION_DECRYPT | CONTINUE, b"secret").after(b"")).b2(b""));
+            s.run(
+                cmd(cc::HIERARCHY_CHANGE_AUTH)
+                    .h(OWNER)
+                    .auth(hmac(id, SESSION_DECRYPT | CONTINUE, b"").after(b"secret"))
+                    .b2(b"secret"),
+            );
+            s.run(
+                cmd(cc::HIERARCHY_CHANGE_AUTH)
+                    .h(OWNER)
+                    .auth(hmac(id, SESSION_DECRYPT | CONTINUE, b"secret").after(b""))
+                    .b2(b""),
+            );
             s.run(cmd(cc::GET_RANDOM).auth(hmac(id, ENCRYPT | CONTINUE, b"")).u16(16));
             s.run(cmd(cc::GET_RANDOM).auth(hmac(id, SESSION_DECRYPT | CONTINUE, b"")).u16(16));
             s.run(cmd(cc::HASH).auth(hmac(id, both, b"")).b2(b"some data").u16(0xb).u32(OWNER));
-            s.run(cmd(cc::HASH).auth(hmac(id, both | AUDIT, b"")).b2(b"some data").u16(0xb).u32(OWNER));
+            s.run(
+                cmd(cc::HASH)
+                    .auth(hmac(id, both | AUDIT, b""))
+                    .b2(b"some data")
+                    .u16(0xb)
+                    .u32(OWNER),
+            );
             s.run(cmd(cc::HASH).auth(hmac(id, both, b"")).b2(b"").u16(0xb).u32(OWNER));
-            s.run(cmd(cc::PCR_READ).auth(hmac(id, ENCRYPT | CONTINUE, b"")).b(pcrs(Hash::Sha256, [1, 0, 0])));
+            s.run(
+                cmd(cc::PCR_READ)
+                    .auth(hmac(id, ENCRYPT | CONTINUE, b""))
+                    .b(pcrs(Hash::Sha256, [1, 0, 0])),
+            );
             let key = s.run(primary(OWNER, b"key", &storage_parent()));
             s.run(cmd(cc::READ_PUBLIC).of(key).auth(hmac(id, ENCRYPT | CONTINUE, b"")));
-            s.run(cmd(cc::CREATE).of(key).auth(hmac(id, both, b"key")).b2(create_sensitive(b"", b"x")).b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[])).b2([]).u32(0));
+            s.run(
+                cmd(cc::CREATE)
+                    .of(key)
+                    .auth(hmac(id, both, b"key"))
+                    .b2(create_sensitive(b"", b"x"))
+                    .b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[]))
+                    .b2([])
+                    .u32(0),
+            );
             flush(&mut s, key);
             flush(&mut s, id);
         }
@@ -80,7 +149,10 @@ fn encryption() -> Seq {
 
 fn start(tpm_key: Id, kind: u8, hash: Hash, sym: Sym) -> (Command, Vec<u8>) {
     let nonce = vec![0x77; 16];
-    (cmd(cc::START_AUTH_SESSION).of(tpm_key).h(NULL).b2(&nonce), [&[kind][..], &sym.marshal(), &hash.id().to_be_bytes()].concat())
+    (
+        cmd(cc::START_AUTH_SESSION).of(tpm_key).h(NULL).b2(&nonce),
+        [&[kind][..], &sym.marshal(), &hash.id().to_be_bytes()].concat(),
+    )
 }
 
 fn salted() -> Seq {
@@ -90,13 +162,32 @@ fn salted() -> Seq {
         let rsa = s.run(rsa_key(USER_WITH_AUTH | DECRYPT, NONE, b""));
         let salt = b"a salt of 20 bytes..".to_vec();
         for label in [&b"SECRET\0"[..], b"WRONG\0"] {
-            let out = s.run(cmd(cc::RSA_ENCRYPT).of(rsa).b2(&salt).b(scheme(OAEP, Hash::Sha256)).b2(label));
+            let out = s.run(
+                cmd(cc::RSA_ENCRYPT).of(rsa).b2(&salt).b(scheme(OAEP, Hash::Sha256)).b2(label),
+            );
             for piece in [Piece::Out(out, "outData"), Piece::Cross(out, "outData")] {
                 let (command, rest) = start(rsa, 0, session_hash, sym);
-                let id = s.run(command.p(piece).b(rest).starts(Start { hash: session_hash, sym, nonce: vec![0x77; 16], salt: Salt::Known(salt.clone()), bind: None }));
-                s.run(cmd(cc::HASH).auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b"")).b2(b"some data").u16(0xb).u32(OWNER));
-                s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(1));
-                s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"").damaged()).u64(1));
+                let id = s.run(command.p(piece).b(rest).starts(Start {
+                    hash: session_hash,
+                    sym,
+                    nonce: vec![0x77; 16],
+                    salt: Salt::Known(salt.clone()),
+                    bind: None,
+                }));
+                s.run(
+                    cmd(cc::HASH)
+                        .auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b""))
+                        .b2(b"some data")
+                        .u16(0xb)
+                        .u32(OWNER),
+                );
+                s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(0));
+                s.run(
+                    cmd(cc::CLOCK_RATE_ADJUST)
+                        .h(OWNER)
+                        .auth(hmac(id, CONTINUE, b"").damaged())
+                        .u8(0),
+                );
                 flush(&mut s, id);
             }
         }
@@ -110,17 +201,44 @@ fn salted() -> Seq {
         let (command, rest) = start(ecc, 0, session_hash, sym);
         // The salt's hash is the key's, SHA-256; sessions with another are left to RSA.
         if session_hash == Hash::Sha256 {
-            let id = s.run(command.out(pair, "pubPoint").b(rest).starts(Start { hash: session_hash, sym, nonce: vec![0x77; 16], salt: Salt::Ecdh(pair, keys::P256_X.to_vec()), bind: None }));
-            s.run(cmd(cc::HASH).auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b"")).b2(b"some data").u16(0xb).u32(OWNER));
-            s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(1));
+            let id = s.run(command.out(pair, "pubPoint").b(rest).starts(Start {
+                hash: session_hash,
+                sym,
+                nonce: vec![0x77; 16],
+                salt: Salt::Ecdh(pair, keys::P256_X.to_vec()),
+                bind: None,
+            }));
+            s.run(
+                cmd(cc::HASH)
+                    .auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b""))
+                    .b2(b"some data")
+                    .u16(0xb)
+                    .u32(OWNER),
+            );
+            s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(0));
             flush(&mut s, id);
         }
-        for garbage in [vec![], vec![1; 68], [b2(&[1; 32]), b2(&[1; 32])].concat(), [b2(keys::P384_X), b2(keys::P384_Y)].concat()] {
+        for garbage in [
+            vec![],
+            vec![1; 68],
+            [b2(&[1; 32]), b2(&[1; 32])].concat(),
+            [b2(keys::P384_X), b2(keys::P384_Y)].concat(),
+        ] {
             let (command, rest) = start(ecc, 1, session_hash, Sym::Null);
             s.run(command.b2(garbage).b(rest));
         }
         flush(&mut s, ecc);
-        for key in [p256_key(USER_WITH_AUTH | SIGN, NONE, b""), aes_key(USER_WITH_AUTH | DECRYPT, 128, 0x43), external(&[], &p256_public(DECRYPT, NONE), NULL), hmac_key(USER_WITH_AUTH | DECRYPT, &[0, 0xa, 0, 0xb, 0, 0x22], b"", b"0123456789abcdef")] {
+        for key in [
+            p256_key(USER_WITH_AUTH | SIGN, NONE, b""),
+            aes_key(USER_WITH_AUTH | DECRYPT, 128, 0x43),
+            external(&[], &p256_public(DECRYPT, NONE), NULL),
+            hmac_key(
+                USER_WITH_AUTH | DECRYPT,
+                &[0, 0xa, 0, 0xb, 0, 0x22],
+                b"",
+                b"0123456789abcdef",
+            ),
+        ] {
             let key = s.run(key);
             let (command, rest) = start(key, 0, session_hash, Sym::Null);
             s.run(command.b2([1; 32]).b(rest));
@@ -136,24 +254,75 @@ fn bound() -> Seq {
     for hash in [Hash::Sha256, Hash::Sha384] {
         let sym = Sym::Xor(Hash::Sha256);
         let nonce = vec![0x66; 32];
-        let id = s.run(cmd(cc::START_AUTH_SESSION).h(NULL).h(OWNER).b2(&nonce).b2([]).u8(0).b(sym.marshal()).u16(hash.id()).starts(Start { hash, sym, nonce: nonce.clone(), salt: Salt::None, bind: Some(b"owner".to_vec()) }));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"owner")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(PLATFORM).auth(hmac(id, CONTINUE, b"")).u64(1));
-        s.run(cmd(cc::HASH).auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b"")).b2(b"some data").u16(0xb).u32(OWNER));
+        let id = s.run(
+            cmd(cc::START_AUTH_SESSION)
+                .h(NULL)
+                .h(OWNER)
+                .b2(&nonce)
+                .b2([])
+                .u8(0)
+                .b(sym.marshal())
+                .u16(hash.id())
+                .starts(Start {
+                    hash,
+                    sym,
+                    nonce: nonce.clone(),
+                    salt: Salt::None,
+                    bind: Some(b"owner".to_vec()),
+                }),
+        );
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(0));
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"owner")).u8(0));
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(PLATFORM).auth(hmac(id, CONTINUE, b"")).u8(0));
+        s.run(
+            cmd(cc::HASH)
+                .auth(hmac(id, SESSION_DECRYPT | ENCRYPT | CONTINUE, b""))
+                .b2(b"some data")
+                .u16(0xb)
+                .u32(OWNER),
+        );
         // The binding ends when the authorization value changes.
-        s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(hmac(id, CONTINUE, b"").after(b"next")).b2(b"next"));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(1));
-        s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"next")).u64(1));
+        s.run(
+            cmd(cc::HIERARCHY_CHANGE_AUTH)
+                .h(OWNER)
+                .auth(hmac(id, CONTINUE, b"").after(b"next"))
+                .b2(b"next"),
+        );
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(0));
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"next")).u8(0));
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pwd(b"next").b2(b"owner"));
         flush(&mut s, id);
         let key = s.run(primary(PLATFORM, b"key", &storage_parent()));
-        let id = s.run(cmd(cc::START_AUTH_SESSION).h(NULL).of(key).b2(&nonce).b2([]).u8(0).b(Sym::Aes(128).marshal()).u16(hash.id()).starts(Start { hash, sym: Sym::Aes(128), nonce: nonce.clone(), salt: Salt::None, bind: Some(b"key".to_vec()) }));
+        let id = s.run(
+            cmd(cc::START_AUTH_SESSION)
+                .h(NULL)
+                .of(key)
+                .b2(&nonce)
+                .b2([])
+                .u8(0)
+                .b(Sym::Aes(128).marshal())
+                .u16(hash.id())
+                .starts(Start {
+                    hash,
+                    sym: Sym::Aes(128),
+                    nonce: nonce.clone(),
+                    salt: Salt::None,
+                    bind: Some(b"key".to_vec()),
+                }),
+        );
         for _ in 0..2 {
-            s.run(cmd(cc::CREATE).of(key).auth(hmac(id, CONTINUE | SESSION_DECRYPT | ENCRYPT, b"").crypt(b"key")).b2(create_sensitive(b"", b"x")).b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[])).b2([]).u32(0));
+            s.run(
+                cmd(cc::CREATE)
+                    .of(key)
+                    .auth(hmac(id, CONTINUE | SESSION_DECRYPT | ENCRYPT, b"").crypt(b"key"))
+                    .b2(create_sensitive(b"", b"x"))
+                    .b2(keyed_hash(FIXED_TPM | FIXED_PARENT | USER_WITH_AUTH, &[], NONE, &[]))
+                    .b2([])
+                    .u32(0),
+            );
         }
         flush(&mut s, key);
-        s.run(cmd(cc::CLOCK_SET).h(PLATFORM).auth(hmac(id, CONTINUE, b"")).u64(1));
+        s.run(cmd(cc::CLOCK_RATE_ADJUST).h(PLATFORM).auth(hmac(id, CONTINUE, b"")).u8(0));
         flush(&mut s, id);
     }
     s
@@ -161,26 +330,61 @@ fn bound() -> Seq {
 
 fn session_errors() -> Seq {
     let mut s = Seq::new("starting sessions wrongly");
-    for (key, bind) in [(OWNER, NULL), (NULL, 0x8000_0000), (0x8000_0000, NULL), (NULL, 0), (NULL, 0x0180_0000), (NULL, 0x0200_0000), (NULL, LOCKOUT), (NULL, 0x4000_0010), (0x8100_0000, NULL)] {
+    for (key, bind) in [
+        (OWNER, NULL),
+        (NULL, 0x8000_0000),
+        (0x8000_0000, NULL),
+        (NULL, 0),
+        (NULL, 0x0180_0000),
+        (NULL, 0x0200_0000),
+        (NULL, LOCKOUT),
+        (NULL, 0x4000_0010),
+        (0x8100_0000, NULL),
+    ] {
         s.run(cmd(cc::START_AUTH_SESSION).h(key).h(bind).b2([1; 16]).b2([]).u8(0).b(NONE).u16(0xb));
     }
     for nonce in [0, 15, 16, 32, 33, 64, 65] {
         for alg in [4, 0xb, 0xc, 0xd, 0x10, 0x12, 0x27] {
-            let id = s.run(cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).b2(vec![1; nonce]).b2([]).u8(1).b(NONE).u16(alg));
+            let id = s.run(
+                cmd(cc::START_AUTH_SESSION)
+                    .h(NULL)
+                    .h(NULL)
+                    .b2(vec![1; nonce])
+                    .b2([])
+                    .u8(1)
+                    .b(NONE)
+                    .u16(alg),
+            );
             flush(&mut s, id);
         }
     }
-    for sym in [&[0u8, 6, 0, 128, 0, 0x43][..], &[0, 6, 0, 128, 0, 0x42], &[0, 6, 0, 128, 0, 0x10], &[0, 6, 0, 129, 0, 0x43], &[0, 0xa, 0, 0x10], &[0, 0xa, 0, 0xb], &[0, 0x99], &[0, 0x40], &[0, 3]] {
-        let id = s.run(cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).b2([1; 16]).b2([]).u8(0).b(sym).u16(0xb));
+    for sym in [
+        &[0u8, 6, 0, 128, 0, 0x43][..],
+        &[0, 6, 0, 128, 0, 0x42],
+        &[0, 6, 0, 128, 0, 0x10],
+        &[0, 6, 0, 129, 0, 0x43],
+        &[0, 0xa, 0, 0x10],
+        &[0, 0xa, 0, 0xb],
+        &[0, 0x99],
+        &[0, 0x40],
+        &[0, 3],
+    ] {
+        let id = s.run(
+            cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).b2([1; 16]).b2([]).u8(0).b(sym).u16(0xb),
+        );
         flush(&mut s, id);
     }
-    s.run(cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).b2([1; 16]).b2([1; 4]).u8(0).b(NONE).u16(0xb));
-    s.run(cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).pw().b2([1; 16]).b2([]).u8(0).b(NONE).u16(0xb));
+    s.run(
+        cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).b2([1; 16]).b2([1; 4]).u8(0).b(NONE).u16(0xb),
+    );
+    s.run(
+        cmd(cc::START_AUTH_SESSION).h(NULL).h(NULL).pw().b2([1; 16]).b2([]).u8(0).b(NONE).u16(0xb),
+    );
     let trial = s.run(start_session(3, Hash::Sha256));
-    s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(trial, CONTINUE, b"")).u64(1));
+    s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(trial, CONTINUE, b"")).u8(0));
     s.run(cmd(cc::POLICY_RESTART).of(trial));
     let policy = s.run(start_session(1, Hash::Sha256));
-    s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(policy, CONTINUE, b"")).u64(1));
+    s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(policy, CONTINUE, b"")).u8(0));
     s.run(cmd(cc::POLICY_RESTART).h(0x0200_0000));
     s.run(cmd(cc::POLICY_RESTART).h(OWNER));
     let session = s.run(start_session(0, Hash::Sha256));
@@ -195,34 +399,81 @@ fn several_sessions() -> Seq {
     let second = s.run(start_with(0, Hash::Sha256, Sym::Xor(Hash::Sha256)));
     let third = s.run(start_session(0, Hash::Sha1));
     let set = |auths: &[(Id, u8)]| {
-        auths.iter().fold(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER), |c, (id, a)| c.auth(hmac(*id, *a | CONTINUE, b""))).b2(b"")
+        auths
+            .iter()
+            .fold(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER), |c, (id, a)| {
+                c.auth(hmac(*id, *a | CONTINUE, b""))
+            })
+            .b2(b"")
     };
     let hash = |auths: &[(Id, u8)]| {
-        auths.iter().fold(cmd(cc::HASH), |c, (id, a)| c.auth(hmac(*id, *a | CONTINUE, b""))).b2(b"data").u16(0xb).u32(OWNER)
+        auths
+            .iter()
+            .fold(cmd(cc::HASH), |c, (id, a)| c.auth(hmac(*id, *a | CONTINUE, b"")))
+            .b2(b"data")
+            .u16(0xb)
+            .u32(OWNER)
     };
     let (d, e) = (SESSION_DECRYPT, ENCRYPT);
     for make in [&set as &dyn Fn(&[(Id, u8)]) -> Command, &hash] {
         for auths in [
-            &[(first, 0), (second, d)][..], &[(first, d), (second, 0)], &[(first, d), (second, d)],
-            &[(first, 0), (second, e)], &[(first, e), (second, e)], &[(first, 0), (second, d | e)],
-            &[(first, d), (second, e)], &[(first, e), (second, d)], &[(first, 0), (second, d), (third, AUDIT)],
-            &[(third, 0), (first, d), (second, e)], &[(third, 0), (first, e), (second, d)],
-            &[(third, AUDIT), (second, AUDIT)], &[(first, 0), (first, 0)], &[(first, d), (first, e)],
-            &[(third, d)], &[(first, 0)], &[(first, 0), (second, 0)], &[(first, 0x18)], &[(first, 8)],
+            &[(first, 0), (second, d)][..],
+            &[(first, d), (second, 0)],
+            &[(first, d), (second, d)],
+            &[(first, 0), (second, e)],
+            &[(first, e), (second, e)],
+            &[(first, 0), (second, d | e)],
+            &[(first, d), (second, e)],
+            &[(first, e), (second, d)],
+            &[(first, 0), (second, d), (third, AUDIT)],
+            &[(third, 0), (first, d), (second, e)],
+            &[(third, 0), (first, e), (second, d)],
+            &[(third, AUDIT), (second, AUDIT)],
+            &[(first, 0), (first, 0)],
+            &[(first, d), (first, e)],
+            &[(third, d)],
+            &[(first, 0)],
+            &[(first, 0), (second, 0)],
+            &[(first, 0x18)],
+            &[(first, 8)],
         ] {
             s.run(make(auths));
         }
     }
     s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pw().pw().b2(b""));
-    s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pw().auth(hmac(first, d | CONTINUE, b"")).b2(b""));
-    s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pw().auth(hmac(second, AUDIT | CONTINUE, b"")).b2(b""));
+    s.run(
+        cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).pw().auth(hmac(first, d | CONTINUE, b"")).b2(b""),
+    );
+    s.run(
+        cmd(cc::HIERARCHY_CHANGE_AUTH)
+            .h(OWNER)
+            .pw()
+            .auth(hmac(second, AUDIT | CONTINUE, b""))
+            .b2(b""),
+    );
     for attributes in 0..=255 {
         let mut auth = crate::step::password(b"");
         auth.attributes = attributes;
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(auth).b2(b""));
-        s.run(cmd(cc::HASH).auth(hmac(third, attributes | CONTINUE, b"")).b2(b"data").u16(0xb).u32(OWNER));
+        s.run(
+            cmd(cc::HASH)
+                .auth(hmac(third, attributes | CONTINUE, b""))
+                .b2(b"data")
+                .u16(0xb)
+                .u32(OWNER),
+        );
     }
-    for handle in [0u32, 0x0200_0000, 0x0200_0009, 0x0300_0000, 0x4000_0009, 0x4000_0007, 0x4000_0001, 0x8000_0000, 0x0200_ffff] {
+    for handle in [
+        0u32,
+        0x0200_0000,
+        0x0200_0009,
+        0x0300_0000,
+        0x4000_0009,
+        0x4000_0007,
+        0x4000_0001,
+        0x8000_0000,
+        0x0200_ffff,
+    ] {
         let mut auth = crate::step::password(b"");
         auth.session = crate::step::Session::Raw(handle);
         s.run(cmd(cc::HIERARCHY_CHANGE_AUTH).h(OWNER).auth(auth.clone()).b2(b""));
@@ -311,7 +562,17 @@ fn policy_or() -> Seq {
         let digests = |list: &[&[u8]]| {
             list.iter().fold(cmd(cc::POLICY_OR).of(id).u32(list.len() as u32), |c, d| c.b2(d))
         };
-        for list in [&[][..], &[&zero[..]], &[&zero, &[1; 32]], &[&[1; 32], &[2; 32]], &[&[1; 20], &zero], &[b"", &zero], &[&[1; 32][..]; 8], &[&zero[..]; 8], &[&zero[..]; 9]] {
+        for list in [
+            &[][..],
+            &[&zero[..]],
+            &[&zero, &[1; 32]],
+            &[&[1; 32], &[2; 32]],
+            &[&[1; 20], &zero],
+            &[b"", &zero],
+            &[&[1; 32][..]; 8],
+            &[&zero[..]; 8],
+            &[&zero[..]; 9],
+        ] {
             s.run(digests(list));
             s.run(cmd(cc::POLICY_GET_DIGEST).of(id));
             s.run(cmd(cc::POLICY_RESTART).of(id));
@@ -326,30 +587,96 @@ fn policy_secret() -> Seq {
     let [id, trial] = policy_pair(&mut s);
     for session in [id, trial] {
         for expiration in [0, 100, -100i32] {
-            for (nonce, cp, reference) in [(false, &b""[..], &b""[..]), (true, b"", b"ref"), (true, &[1; 32], b""), (false, &[1; 31], b"")] {
+            for (nonce, cp, reference) in [
+                (false, &b""[..], &b""[..]),
+                (true, b"", b"ref"),
+                (true, &[1; 32], b""),
+                (false, &[1; 31], b""),
+            ] {
                 for auth in [&b"owner"[..], b"wrong"] {
                     let mut command = cmd(cc::POLICY_SECRET).h(OWNER).of(session).pwd(auth);
                     command = if nonce { command.out(session, "nonceTPM") } else { command.b2([]) };
                     let made = s.run(command.b2(cp).b2(reference).u32(expiration as u32));
                     s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
                     s.run(cmd(cc::POLICY_RESTART).of(session));
-                    s.run(cmd(cc::POLICY_TICKET).of(session).out(made, "timeout").b2(cp).b2(reference).b2(OWNER.to_be_bytes()).out(made, "policyTicket"));
-                    s.run(cmd(cc::POLICY_TICKET).of(session).out(made, "timeout").b2(cp).b2(b"other").b2(OWNER.to_be_bytes()).out(made, "policyTicket"));
+                    s.run(
+                        cmd(cc::POLICY_TICKET)
+                            .of(session)
+                            .out(made, "timeout")
+                            .b2(cp)
+                            .b2(reference)
+                            .b2(OWNER.to_be_bytes())
+                            .out(made, "policyTicket"),
+                    );
+                    s.run(
+                        cmd(cc::POLICY_TICKET)
+                            .of(session)
+                            .out(made, "timeout")
+                            .b2(cp)
+                            .b2(b"other")
+                            .b2(OWNER.to_be_bytes())
+                            .out(made, "policyTicket"),
+                    );
                     s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
                     s.run(cmd(cc::POLICY_RESTART).of(session));
                 }
             }
         }
-        s.run(cmd(cc::POLICY_SECRET).h(OWNER).of(session).pwd(b"owner").b2([1; 32]).b2([]).b2([]).u32(0));
+        s.run(
+            cmd(cc::POLICY_SECRET)
+                .h(OWNER)
+                .of(session)
+                .pwd(b"owner")
+                .b2([1; 32])
+                .b2([])
+                .b2([])
+                .u32(0),
+        );
         s.run(cmd(cc::POLICY_SECRET).h(NULL).of(session).pw().b2([]).b2([]).b2([]).u32(0));
         s.run(cmd(cc::POLICY_SECRET).h(0).of(session).pw().b2([]).b2([]).b2([]).u32(0));
-        s.run(cmd(cc::POLICY_TICKET).of(session).b2([]).b2([]).b2([]).b2([]).b([0x80, 0x23, 0x40, 0, 0, 7, 0, 0]));
-        s.run(cmd(cc::POLICY_TICKET).of(session).b2([0; 8]).b2([]).b2([]).b2([]).b([0x80, 0x24, 0x40, 0, 0, 7, 0, 0]));
-        s.run(cmd(cc::POLICY_TICKET).of(session).b2([0; 9]).b2([]).b2([]).b2([]).b([0x80, 0x23, 0x40, 0, 0, 1, 0, 0]));
+        s.run(
+            cmd(cc::POLICY_TICKET)
+                .of(session)
+                .b2([])
+                .b2([])
+                .b2([])
+                .b2([])
+                .b([0x80, 0x23, 0x40, 0, 0, 7, 0, 0]),
+        );
+        s.run(
+            cmd(cc::POLICY_TICKET)
+                .of(session)
+                .b2([0; 8])
+                .b2([])
+                .b2([])
+                .b2([])
+                .b([0x80, 0x24, 0x40, 0, 0, 7, 0, 0]),
+        );
+        s.run(
+            cmd(cc::POLICY_TICKET)
+                .of(session)
+                .b2([0; 9])
+                .b2([])
+                .b2([])
+                .b2([])
+                .b([0x80, 0x23, 0x40, 0, 0, 1, 0, 0]),
+        );
     }
     // Used: PolicySecret of the owner authorizes a sealed object.
-    let digest = Hash::Sha256.of(&[&Hash::Sha256.of(&[&[0; 32], &cc::POLICY_SECRET.to_be_bytes(), &OWNER.to_be_bytes()])]);
-    let object = s.run(cmd(cc::CREATE_PRIMARY).h(NULL).pw().b2(create_sensitive(b"", b"sealed")).b2(keyed_hash(FIXED_TPM | FIXED_PARENT, &digest, NONE, &[])).b2([]).u32(0));
+    let digest = Hash::Sha256.of(&[&Hash::Sha256.of(&[
+        &[0; 32],
+        &cc::POLICY_SECRET.to_be_bytes(),
+        &OWNER.to_be_bytes(),
+    ])]);
+    let object = s.run(
+        cmd(cc::CREATE_PRIMARY)
+            .h(NULL)
+            .pw()
+            .b2(create_sensitive(b"", b"sealed"))
+            .b2(keyed_hash(FIXED_TPM | FIXED_PARENT, &digest, NONE, &[]))
+            .b2([])
+            .u32(0),
+    );
     s.run(cmd(cc::UNSEAL).of(object).auth(hmac(id, CONTINUE, b"")));
     s.run(cmd(cc::POLICY_RESTART).of(id));
     s.run(cmd(cc::POLICY_SECRET).h(OWNER).of(id).pwd(b"owner").b2([]).b2([]).b2([]).u32(0));
@@ -368,7 +695,12 @@ fn policy_signed() -> Seq {
     let [id, trial] = policy_pair(&mut s);
     for session in [id, trial] {
         for expiration in [0i32, 60, -60] {
-            for (nonce, cp, reference) in [(false, &b""[..], &b""[..]), (true, b"", b"ref"), (true, &[1; 32], b""), (true, &[1; 31], b"")] {
+            for (nonce, cp, reference) in [
+                (false, &b""[..], &b""[..]),
+                (true, b"", b"ref"),
+                (true, &[1; 32], b""),
+                (true, &[1; 31], b""),
+            ] {
                 let mut signed = Vec::new();
                 if nonce {
                     signed.push(Piece::Body(session, "nonceTPM"));
@@ -378,19 +710,40 @@ fn policy_signed() -> Seq {
                 let mac = Piece::Hmac(Hash::Sha256, secret.to_vec(), vec![digest]);
                 let command = cmd(cc::POLICY_SIGNED).of(key).of(session);
                 let command = if nonce { command.out(session, "nonceTPM") } else { command.b2([]) };
-                let command = command.b2(cp).b2(reference).u32(expiration as u32).u16(HMAC).u16(0xb);
+                let command =
+                    command.b2(cp).b2(reference).u32(expiration as u32).u16(HMAC).u16(0xb);
                 let made = s.run(command.clone().p(mac));
                 s.run(command.b([1; 32]));
                 s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
                 s.run(cmd(cc::POLICY_RESTART).of(session));
-                s.run(cmd(cc::POLICY_TICKET).of(session).out(made, "timeout").b2(cp).b2(reference).out(key, "name").out(made, "policyTicket"));
+                s.run(
+                    cmd(cc::POLICY_TICKET)
+                        .of(session)
+                        .out(made, "timeout")
+                        .b2(cp)
+                        .b2(reference)
+                        .out(key, "name")
+                        .out(made, "policyTicket"),
+                );
                 s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
                 s.run(cmd(cc::POLICY_RESTART).of(session));
             }
         }
     }
     let seal = s.run(p256_key(USER_WITH_AUTH | DECRYPT, NONE, b""));
-    s.run(cmd(cc::POLICY_SIGNED).of(seal).of(id).b2([]).b2([]).b2([]).u32(0).u16(ECDSA).u16(0xb).b2([1; 32]).b2([1; 32]));
+    s.run(
+        cmd(cc::POLICY_SIGNED)
+            .of(seal)
+            .of(id)
+            .b2([])
+            .b2([])
+            .b2([])
+            .u32(0)
+            .u16(ECDSA)
+            .u16(0xb)
+            .b2([1; 32])
+            .b2([1; 32]),
+    );
     s
 }
 
@@ -402,18 +755,62 @@ fn policy_authorize() -> Seq {
     let digest = Hash::Sha256.of(&[&approved, b"ref"]);
     let signed = s.run(cmd(cc::SIGN).of(key).pw().b2(&digest).b(NONE).u16(0x8024).u32(NULL).b2([]));
     flush(&mut s, key);
-    let public = s.run(external(&[], &p256_public(USER_WITH_AUTH | SIGN, &scheme(ECDSA, Hash::Sha256)), OWNER));
+    let public = s.run(external(
+        &[],
+        &p256_public(USER_WITH_AUTH | SIGN, &scheme(ECDSA, Hash::Sha256)),
+        OWNER,
+    ));
     let verified = s.run(cmd(cc::VERIFY_SIGNATURE).of(public).b2(&digest).out(signed, "signature"));
     for session in [id, trial] {
-        for (approved, reference) in [(&[0u8; 32][..], &b"ref"[..]), (&[1; 32], b"ref"), (&[0; 32], b"other"), (&[0; 20], b"ref")] {
-            s.run(cmd(cc::POLICY_AUTHORIZE).of(session).b2(approved).b2(reference).out(public, "name").out(verified, "validation"));
+        for (approved, reference) in [
+            (&[0u8; 32][..], &b"ref"[..]),
+            (&[1; 32], b"ref"),
+            (&[0; 32], b"other"),
+            (&[0; 20], b"ref"),
+        ] {
+            s.run(
+                cmd(cc::POLICY_AUTHORIZE)
+                    .of(session)
+                    .b2(approved)
+                    .b2(reference)
+                    .out(public, "name")
+                    .out(verified, "validation"),
+            );
             s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
             s.run(cmd(cc::POLICY_RESTART).of(session));
         }
-        s.run(cmd(cc::POLICY_AUTHORIZE).of(session).b2([0; 32]).b2([]).b2([]).b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]));
-        s.run(cmd(cc::POLICY_AUTHORIZE).of(session).b2([0; 32]).b2([]).b2([0, 0xb]).b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]));
-        s.run(cmd(cc::POLICY_AUTHORIZE).of(session).b2([0; 32]).b2([]).b2([0, 0x99, 1]).b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]));
-        s.run(cmd(cc::POLICY_AUTHORIZE).of(session).b2([0; 32]).b2([]).out(public, "name").b([0x80, 0x21, 0x40, 0, 0, 7, 0, 0]));
+        s.run(
+            cmd(cc::POLICY_AUTHORIZE)
+                .of(session)
+                .b2([0; 32])
+                .b2([])
+                .b2([])
+                .b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]),
+        );
+        s.run(
+            cmd(cc::POLICY_AUTHORIZE)
+                .of(session)
+                .b2([0; 32])
+                .b2([])
+                .b2([0, 0xb])
+                .b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]),
+        );
+        s.run(
+            cmd(cc::POLICY_AUTHORIZE)
+                .of(session)
+                .b2([0; 32])
+                .b2([])
+                .b2([0, 0x99, 1])
+                .b([0x80, 0x22, 0x40, 0, 0, 7, 0, 0]),
+        );
+        s.run(
+            cmd(cc::POLICY_AUTHORIZE)
+                .of(session)
+                .b2([0; 32])
+                .b2([])
+                .out(public, "name")
+                .b([0x80, 0x21, 0x40, 0, 0, 7, 0, 0]),
+        );
     }
     s
 }
@@ -425,17 +822,42 @@ fn policy_nv() -> Seq {
     let [id, trial] = policy_pair(&mut s);
     for written in [false, true] {
         if written {
-            s.run(cmd(cc::NV_WRITE).h(OWNER).h(index).pw().b2([&[0, 0xb][..], &[0; 32]].concat()).u16(0));
+            s.run(
+                cmd(cc::NV_WRITE)
+                    .h(OWNER)
+                    .h(index)
+                    .pw()
+                    .b2([&[0, 0xb][..], &[0; 32]].concat())
+                    .u16(0),
+            );
         }
         for session in [id, trial] {
             for operation in 0..14 {
                 for operand in [&[0u8, 0xb][..], &[0, 0xc], &[0, 0xa], &[0xff, 0], &[0x80, 0]] {
-                    s.run(cmd(cc::POLICY_NV).h(OWNER).h(index).of(session).pw().b2(operand).u16(0).u16(operation));
+                    s.run(
+                        cmd(cc::POLICY_NV)
+                            .h(OWNER)
+                            .h(index)
+                            .of(session)
+                            .pw()
+                            .b2(operand)
+                            .u16(0)
+                            .u16(operation),
+                    );
                 }
                 s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
             }
             for (operand, offset) in [(35, 0), (34, 0), (1, 34), (0, 0), (0, 35), (8, 30)] {
-                s.run(cmd(cc::POLICY_NV).h(OWNER).h(index).of(session).pw().b2(vec![0; operand]).u16(offset).u16(0));
+                s.run(
+                    cmd(cc::POLICY_NV)
+                        .h(OWNER)
+                        .h(index)
+                        .of(session)
+                        .pw()
+                        .b2(vec![0; operand])
+                        .u16(offset)
+                        .u16(0),
+                );
             }
             s.run(cmd(cc::POLICY_NV).h(PLATFORM).h(index).of(session).pw().b2([0]).u16(0).u16(0));
             s.run(cmd(cc::POLICY_RESTART).of(session));
@@ -453,14 +875,26 @@ fn policy_nv() -> Seq {
 fn policy_auth() -> Seq {
     let mut s = Seq::new("PolicyAuthValue and PolicyPassword");
     let digest = Hash::Sha256.of(&[&[0; 32], &cc::POLICY_AUTH_VALUE.to_be_bytes()]);
-    let object = s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).pw().b2(create_sensitive(b"auth", b"sealed")).b2(keyed_hash(FIXED_TPM | FIXED_PARENT, &digest, NONE, &[])).b2([]).u32(0));
+    let object = s.run(
+        cmd(cc::CREATE_PRIMARY)
+            .h(OWNER)
+            .pw()
+            .b2(create_sensitive(b"auth", b"sealed"))
+            .b2(keyed_hash(FIXED_TPM | FIXED_PARENT, &digest, NONE, &[]))
+            .b2([])
+            .u32(0),
+    );
     for hash in [Hash::Sha256, Hash::Sha1] {
         let id = s.run(start_with(1, hash, Sym::Aes(128)));
         s.run(cmd(cc::UNSEAL).of(object).auth(hmac(id, CONTINUE, b"auth")));
         for code in [cc::POLICY_AUTH_VALUE, cc::POLICY_PASSWORD] {
             for auth in [
-                hmac(id, CONTINUE, b"auth"), hmac(id, CONTINUE | ENCRYPT, b"auth"), hmac(id, CONTINUE, b"wrong"),
-                hmac(id, CONTINUE, b"").plain(b"auth"), hmac(id, CONTINUE, b"").plain(b"bad"), hmac(id, CONTINUE, b""),
+                hmac(id, CONTINUE, b"auth"),
+                hmac(id, CONTINUE | ENCRYPT, b"auth"),
+                hmac(id, CONTINUE, b"wrong"),
+                hmac(id, CONTINUE, b"").plain(b"auth"),
+                hmac(id, CONTINUE, b"").plain(b"bad"),
+                hmac(id, CONTINUE, b""),
             ] {
                 s.run(cmd(cc::POLICY_RESTART).of(id));
                 s.run(cmd(code).of(id));
@@ -475,13 +909,15 @@ fn policy_auth() -> Seq {
 fn policy_bindings() -> Seq {
     let mut s = Seq::new("policies bound to commands, parameters, names, templates, localities");
     // Authorizes the owner hierarchy by a policy made of one assertion.
-    let assertion = |code: u32, argument: &[u8]| Hash::Sha256.of(&[&[0; 32], &code.to_be_bytes(), argument]);
+    let assertion =
+        |code: u32, argument: &[u8]| Hash::Sha256.of(&[&[0; 32], &code.to_be_bytes(), argument]);
     let name_hash = Hash::Sha256.of(&[&OWNER.to_be_bytes()]);
-    let cp_hash = Hash::Sha256.of(&[&cc::CLOCK_SET.to_be_bytes(), &OWNER.to_be_bytes(), &9u64.to_be_bytes()]);
+    let cp_hash =
+        Hash::Sha256.of(&[&cc::CLOCK_RATE_ADJUST.to_be_bytes(), &OWNER.to_be_bytes(), &[1]]);
     let template = storage_parent();
     let template_hash = Hash::Sha256.of(&[&template]);
     for (code, argument, sized) in [
-        (cc::POLICY_COMMAND_CODE, cc::CLOCK_SET.to_be_bytes().to_vec(), false),
+        (cc::POLICY_COMMAND_CODE, cc::CLOCK_RATE_ADJUST.to_be_bytes().to_vec(), false),
         (cc::POLICY_COMMAND_CODE, cc::CREATE_PRIMARY.to_be_bytes().to_vec(), false),
         (cc::POLICY_CP_HASH, cp_hash, true),
         (cc::POLICY_NAME_HASH, name_hash, true),
@@ -492,17 +928,25 @@ fn policy_bindings() -> Seq {
         (cc::POLICY_PHYSICAL_PRESENCE, vec![], false),
     ] {
         s.run(cmd(cc::SET_PRIMARY_POLICY).h(OWNER).pw().b2(assertion(code, &argument)).u16(0xb));
-        for value in [9, 10] {
+        for value in [1, 0] {
             for locality in [0, 1] {
                 s.step(Step::Locality(locality));
                 let id = s.run(start_session(1, Hash::Sha256));
                 let command = cmd(code).of(id);
                 s.run(if sized { command.b2(&argument) } else { command.b(&argument) });
-                s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(value));
+                s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(value));
                 s.run(cmd(cc::POLICY_RESTART).of(id));
                 let command = cmd(code).of(id);
                 s.run(if sized { command.b2(&argument) } else { command.b(&argument) });
-                let made = s.run(cmd(cc::CREATE_PRIMARY).h(OWNER).auth(hmac(id, CONTINUE, b"")).b2(create_sensitive(b"", b"")).b2(&template).b2([]).u32(0));
+                let made = s.run(
+                    cmd(cc::CREATE_PRIMARY)
+                        .h(OWNER)
+                        .auth(hmac(id, CONTINUE, b""))
+                        .b2(create_sensitive(b"", b""))
+                        .b2(&template)
+                        .b2([])
+                        .u32(0),
+                );
                 flush(&mut s, made);
                 flush(&mut s, id);
             }
@@ -513,7 +957,7 @@ fn policy_bindings() -> Seq {
     let id = s.run(start_session(1, Hash::Sha256));
     s.run(cmd(cc::POLICY_PCR).of(id).b2([]).b(pcrs(Hash::Sha256, [1, 0, 0])));
     s.run(cmd(cc::PCR_EXTEND).h(3).pw().u32(1).u16(0xb).b([1; 32]));
-    s.run(cmd(cc::CLOCK_SET).h(OWNER).auth(hmac(id, CONTINUE, b"")).u64(1));
+    s.run(cmd(cc::CLOCK_RATE_ADJUST).h(OWNER).auth(hmac(id, CONTINUE, b"")).u8(0));
     s
 }
 
@@ -523,9 +967,26 @@ fn policy_time() -> Seq {
     let [id, trial] = policy_pair(&mut s);
     for session in [id, trial] {
         // The clock's upper half, the reset count, the restart count, safe; out of range.
-        for (offset, operand) in [(8, &[0u8, 0, 1][..]), (8, &[0, 0, 2]), (16, &[0, 0, 0, 1]), (20, &[0, 0, 0, 0]), (24, &[1]), (24, &[1, 1]), (25, &[]), (26, &[]), (0, &[0; 26]), (0xffff, &[1])] {
+        for (offset, operand) in [
+            (8, &[0u8, 0, 1][..]),
+            (8, &[0, 0, 2]),
+            (16, &[0, 0, 0, 1]),
+            (20, &[0, 0, 0, 0]),
+            (24, &[1]),
+            (24, &[1, 1]),
+            (25, &[]),
+            (26, &[]),
+            (0, &[0xff; 26]),
+            (0xffff, &[1]),
+        ] {
             for operation in 0..13 {
-                s.run(cmd(cc::POLICY_COUNTER_TIMER).of(session).b2(operand).u16(offset).u16(operation));
+                s.run(
+                    cmd(cc::POLICY_COUNTER_TIMER)
+                        .of(session)
+                        .b2(operand)
+                        .u16(offset)
+                        .u16(operation),
+                );
             }
             s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
         }

@@ -30,6 +30,9 @@ fn pcr() -> Seq {
         s.run(cmd(cc::PCR_SET_AUTH_POLICY).h(PLATFORM).pw().b2([3; 32]).u16(0xb).u32(pcr));
     }
     s.run(cmd(cc::PCR_SET_AUTH_POLICY).h(OWNER).pw().b2([3; 32]).u16(0xb).u32(20));
+    for (digest, alg) in [(32, 0xb), (0, 0x10), (31, 0xb), (20, 4), (0, 0xb)] {
+        s.run(cmd(cc::PCR_SET_AUTH_POLICY).h(PLATFORM).pw().b2(vec![3; digest]).u16(alg).u32(20));
+    }
     s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(20).pw().b2(b"a"));
     s.run(cmd(cc::PCR_EXTEND).h(20).pwd(b"a").u32(0));
     for select in [[0, 0, 0], [1, 0, 0], [0xff, 0, 0], [0xff, 0xff, 0xff]] {
@@ -97,7 +100,19 @@ fn nv_ordinary() -> Seq {
     s.run(cmd(cc::NV_WRITE).h(ENDORSEMENT).h(INDEX).pw().b2(b"mid").u16(10));
     s.run(cmd(cc::NV_WRITE).h(INDEX + 1).h(INDEX).pw().b2(b"mid").u16(10));
     s.run(cmd(cc::NV_WRITE).h(OWNER).h(INDEX + 1).pw().b2(b"mid").u16(10));
-    for (size, offset) in [(40, 0), (0, 0), (0, 40), (0, 41), (1, 39), (1, 40), (41, 0), (2048, 0), (2049, 0), (1025, 0), (0xffff, 0xffff)] {
+    for (size, offset) in [
+        (40, 0),
+        (0, 0),
+        (0, 40),
+        (0, 41),
+        (1, 39),
+        (1, 40),
+        (41, 0),
+        (2048, 0),
+        (2049, 0),
+        (1025, 0),
+        (0xffff, 0xffff),
+    ] {
         s.run(cmd(cc::NV_READ).h(OWNER).h(INDEX).pw().u16(size).u16(offset));
     }
     s.run(cmd(cc::NV_READ).h(INDEX).h(INDEX).pwd(b"nv").u16(8).u16(8));
@@ -121,8 +136,16 @@ fn nv_kinds() -> Seq {
     for kind in 0..16u32 {
         for size in [0, 8, 32, 33] {
             let index = INDEX + kind;
-            s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(index, rw | kind << 4, size)));
-            s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2(b"").b2(nv_public(index, (rw | kind << 4 | 0x4000_0001) & !4, size)));
+            s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(
+                index,
+                rw | kind << 4,
+                size,
+            )));
+            s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2(b"").b2(nv_public(
+                index,
+                (rw | kind << 4 | 0x4000_0001) & !4,
+                size,
+            )));
             s.run(cmd(cc::NV_WRITE).h(OWNER).h(index).pw().b2([0, 0, 0, 0, 0, 0, 0, 3]).u16(0));
             for _ in 0..2 {
                 s.run(cmd(cc::NV_INCREMENT).h(OWNER).h(index).pw());
@@ -146,7 +169,11 @@ fn nv_define_errors() -> Seq {
     for base in [0x0206_0006u32, 0x4006_0004, 0x0004_0004, 0x0206_0016, 0x0206_0046, 0x4206_0084] {
         for bit in 0..32 {
             for auth in [OWNER, PLATFORM] {
-                s.run(cmd(cc::NV_DEFINE_SPACE).h(auth).pw().b2(b"").b2(nv_public(INDEX, base ^ 1 << bit, 8)));
+                s.run(cmd(cc::NV_DEFINE_SPACE).h(auth).pw().b2(b"").b2(nv_public(
+                    INDEX,
+                    base ^ 1 << bit,
+                    8,
+                )));
                 s.run(cmd(cc::NV_UNDEFINE_SPACE).h(OWNER).h(INDEX).pw());
                 s.run(cmd(cc::NV_UNDEFINE_SPACE).h(PLATFORM).h(INDEX).pw());
             }
@@ -157,11 +184,22 @@ fn nv_define_errors() -> Seq {
         s.run(cmd(cc::GET_CAPABILITY).u32(1).u32(0x0100_0000).u32(20));
     }
     for size in [0, 1, 2047, 2048, 2049, 0xffff] {
-        s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(INDEX, 0x0206_0006, size)));
+        s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(
+            INDEX,
+            0x0206_0006,
+            size,
+        )));
         s.run(cmd(cc::NV_UNDEFINE_SPACE).h(OWNER).h(INDEX).pw());
     }
     let public = |alg: u16, policy: &[u8]| {
-        [&INDEX.to_be_bytes()[..], &alg.to_be_bytes(), &0x0206_0006u32.to_be_bytes(), &b2(policy), &[0, 8]].concat()
+        [
+            &INDEX.to_be_bytes()[..],
+            &alg.to_be_bytes(),
+            &0x0206_0006u32.to_be_bytes(),
+            &b2(policy),
+            &[0, 8],
+        ]
+        .concat()
     };
     for alg in [0, 4, 0xb, 0xc, 0xd, 0x10, 0x12, 0x27] {
         for policy in [0, 20, 32, 33] {
@@ -173,17 +211,31 @@ fn nv_define_errors() -> Seq {
     s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([1; 32]).b2(nv_public(INDEX, 0x0206_0006, 8)));
     s.run(cmd(cc::NV_DEFINE_SPACE).h(ENDORSEMENT).pw().b2([]).b2(nv_public(INDEX, 0x0206_0006, 8)));
     s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([]).b2([]));
-    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([]).u16(13).b(nv_public(INDEX, 0x0206_0006, 8)));
-    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([]).u16(15).b(nv_public(INDEX, 0x0206_0006, 8)));
+    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([]).u16(13).b(nv_public(
+        INDEX,
+        0x0206_0006,
+        8,
+    )));
+    s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2([]).u16(15).b(nv_public(
+        INDEX,
+        0x0206_0006,
+        8,
+    )));
     s
 }
 
 fn nv_locks() -> Seq {
     let mut s = Seq::new("NV: locks, orderly, clear at start");
     // writedefine, write_stclear, globallock, clear_stclear, orderly, read_stclear
-    for extra in [0u32, 0x2000, 0x4000, 0x8000, 0x0800_0000, 0x0400_0000, 0x8000_0000, 0x8c00_0000, 0xc400] {
+    for extra in
+        [0u32, 0x2000, 0x4000, 0x8000, 0x0800_0000, 0x0400_0000, 0x8000_0000, 0x8c00_0000, 0xc400]
+    {
         let index = INDEX + (extra >> 12 & 0xff);
-        s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(index, 0x0206_0006 | extra, 8)));
+        s.run(cmd(cc::NV_DEFINE_SPACE).h(OWNER).pw().b2(b"").b2(nv_public(
+            index,
+            0x0206_0006 | extra,
+            8,
+        )));
         s.run(cmd(cc::NV_READ_LOCK).h(OWNER).h(index).pw());
         s.run(cmd(cc::NV_WRITE_LOCK).h(OWNER).h(index).pw());
         s.run(cmd(cc::NV_WRITE).h(OWNER).h(index).pw().b2([1; 8]).u16(0));
@@ -234,18 +286,32 @@ fn nv_special() -> Seq {
     for code in [cc::NV_UNDEFINE_SPACE_SPECIAL, cc::NV_CHANGE_AUTH] {
         let attributes: u32 = 0x4207_0005 | if code == cc::NV_CHANGE_AUTH { 0 } else { 0x400 };
         let public = [
-            &INDEX.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &b2(&policy_for(code)), &[0, 8],
-        ].concat();
+            &INDEX.to_be_bytes()[..],
+            &[0, 0xb],
+            &attributes.to_be_bytes(),
+            &b2(&policy_for(code)),
+            &[0, 8],
+        ]
+        .concat();
         s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2(b"old").b2(public));
         s.run(cmd(cc::NV_READ_PUBLIC).h(INDEX));
-        s.run(cmd(cc::NV_UNDEFINE_SPACE).h(PLATFORM).h(INDEX).pw());
-        s.run(cmd(cc::NV_DEFINE_SPACE).h(PLATFORM).pw().b2(b"old").b2(nv_public(INDEX, attributes, 8)));
+        s.run(
+            cmd(cc::NV_DEFINE_SPACE)
+                .h(PLATFORM)
+                .pw()
+                .b2(b"old")
+                .b2(nv_public(INDEX, attributes, 8)),
+        );
         let session = s.run(super::start_session(1, Hash::Sha256));
         s.run(cmd(cc::POLICY_COMMAND_CODE).of(session).u32(code));
         s.run(cmd(cc::POLICY_GET_DIGEST).of(session));
         let auth = crate::step::hmac(session, 1, b"");
         match code {
-            cc::NV_CHANGE_AUTH => s.run(cmd(code).h(INDEX).auth(auth.after(b"new")).b2(b"new")),
+            cc::NV_CHANGE_AUTH => {
+                s.run(cmd(code).h(INDEX).pwd(b"old").b2(b"new"));
+                s.run(cmd(cc::NV_WRITE).h(PLATFORM).h(INDEX).pw().b2([1; 8]).u16(0));
+                s.run(cmd(code).h(INDEX).auth(auth.after(b"new")).b2(b"new"))
+            }
             _ => s.run(cmd(code).h(INDEX).h(PLATFORM).auth(auth).pw()),
         };
         s.run(cmd(cc::NV_READ).h(INDEX).h(INDEX).pwd(b"new").u16(8).u16(0));

@@ -20,7 +20,6 @@ pub(crate) fn check_creation(
     public: &Public,
     data_size: usize,
 ) -> Result<(), Rc> {
-    check_known(public)?;
     let origin = public.has(Attr::SENSITIVE_DATA_ORIGIN);
     // A primary object may have both: the data then goes into its derivation.
     let contradictory = if origin { parent.is_some() && data_size != 0 } else { data_size == 0 };
@@ -48,7 +47,6 @@ const FIXED: Attr = Attr::FIXED_TPM.with(Attr::FIXED_PARENT);
 /// `TPM_RC_HASH`, `TPM_RC_SIZE` (of the policy), `TPM_RC_ATTRIBUTES`, and as [`check_scheme`];
 /// without a parameter number.
 pub(crate) fn check_attributes(parent: Option<&Object>, public: &Public) -> Result<(), Rc> {
-    check_known(public)?;
     let name_alg = public.name_alg.ok_or(Rc::HASH)?;
     let policy = public.auth_policy.len();
     if policy != 0 && policy != name_alg.digest_size() {
@@ -108,7 +106,6 @@ fn is_derivation_consistent(parent: &Object, public: &Public) -> bool {
 /// # Errors
 /// `TPM_RC_SCHEME`, `TPM_RC_SYMMETRIC`, `TPM_RC_KDF` or `TPM_RC_HASH`, without a parameter number.
 pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(), Rc> {
-    check_known(public)?;
     let storage = public.has(Attr::RESTRICTED.with(Attr::DECRYPT));
     match &public.parms {
         PublicParms::SymCipher(aes) => {
@@ -175,12 +172,6 @@ fn check_asymmetric(public: &Public, scheme: Scheme) -> Result<(), Rc> {
         (false, true) => scheme == Scheme::Null || (!restricted && !scheme.signs()),
     };
     if fits { Ok(()) } else { Err(Rc::SCHEME) }
-}
-
-/// Attributes of later revisions are reserved bits to this TPM.
-fn check_known(public: &Public) -> Result<(), Rc> {
-    let unknown = Attr::FIRMWARE_LIMITED.with(Attr::SVN_LIMITED);
-    if public.attributes.any(unknown) { Err(Rc::RESERVED_BITS) } else { Ok(()) }
 }
 
 /// Gives an authorization value the length that it has inside an object: that of the digest of the

@@ -167,7 +167,7 @@ impl Tpm {
             if position == MAX_SESSIONS {
                 return Err(Rc::SIZE.session(number));
             }
-            let entry = parse_entry(&mut reader).map_err(|rc| rc.session(number))?;
+            let entry = self.parse_entry(&mut reader).map_err(|rc| rc.session(number))?;
             self.check_entry(request, &entry, authorized, &mut audit)
                 .map_err(|rc| rc.session(number))?;
             if entry.has(SessionAttributes::DECRYPT) {
@@ -179,6 +179,22 @@ impl Tpm {
             authorized.entries.push(entry);
         }
         Ok(())
+    }
+
+    fn parse_entry(&self, reader: &mut Reader<'_>) -> Result<Entry, Rc> {
+        let handle = reader.get::<ShAuthSession>()?.handle();
+        if !self.is_in_range(handle) {
+            return Err(Rc::VALUE);
+        }
+        Ok(Entry {
+            handle,
+            nonce_caller: reader.get()?,
+            attributes: reader.get()?,
+            auth: reader.get()?,
+            entity: None,
+            include_auth: false,
+            transient_auth: Auth::empty(),
+        })
     }
 
     fn check_entry(
@@ -195,9 +211,6 @@ impl Tpm {
                 return Err(Rc::ATTRIBUTES);
             }
             return if entry.nonce_caller.is_empty() { Ok(()) } else { Err(Rc::NONCE) };
-        }
-        if !self.is_in_range(entry.handle) {
-            return Err(Rc::VALUE);
         }
         let position = earlier.entries.len();
         let session = self.sessions.get(entry.handle).ok_or(Rc::reference_session(position))?;
@@ -570,18 +583,6 @@ impl Tpm {
         crypt::transform(session, &extra, &entry.nonce_caller, &session.nonce_tpm, false, data)
             .map_err(|rc| rc.session(number))
     }
-}
-
-fn parse_entry(reader: &mut Reader<'_>) -> Result<Entry, Rc> {
-    Ok(Entry {
-        handle: reader.get::<ShAuthSession>()?.handle(),
-        nonce_caller: reader.get()?,
-        attributes: reader.get()?,
-        auth: reader.get()?,
-        entity: None,
-        include_auth: false,
-        transient_auth: Auth::empty(),
-    })
 }
 
 /// The template of a creation command: its second parameter, without the size.

@@ -47,6 +47,7 @@ impl Tpm {
         }
         match (key.public.parms.scheme(), requested) {
             (Scheme::Null, Scheme::Null) | (Scheme::Ecdaa(..), Scheme::Null) => Err(Rc::SCHEME),
+            (Scheme::Null, requested) if !fits(&key.public.parms, requested) => Err(Rc::SCHEME),
             (Scheme::Null, requested) => Ok(requested),
             (own, Scheme::Null) => Ok(own),
             (own, requested) => {
@@ -197,3 +198,15 @@ fn failed(error: Error) -> Rc {
 
 #[cfg(test)]
 mod tests;
+
+/// Whether asymmetric keys of this type can sign with the scheme.
+const fn fits(parms: &PublicParms, scheme: Scheme) -> bool {
+    match parms {
+        PublicParms::Rsa(_) => matches!(scheme, Scheme::Rsassa(_) | Scheme::Rsapss(_)),
+        PublicParms::Ecc(_) => {
+            matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::EcSchnorr(_))
+        }
+        // Left to `sign`, whose code has no parameter number.
+        PublicParms::KeyedHash(_) | PublicParms::SymCipher(_) => true,
+    }
+}

@@ -73,7 +73,7 @@ macro_rules! attributes {
 attributes! {
     /// `TPMA_OBJECT` (clause 8.3).
     #[doc(alias = "TPMA_OBJECT")]
-    pub struct ObjectAttributes(u32), reserved 0xfff0_f009;
+    pub struct ObjectAttributes(u32), reserved 0xfff0_f309;
 
     /// The hierarchy of the object cannot change.
     FIXED_TPM = 1 << 1;
@@ -87,9 +87,9 @@ attributes! {
     USER_WITH_AUTH = 1 << 6;
     /// Only the policy authorizes ADMIN actions.
     ADMIN_WITH_POLICY = 1 << 7;
-    /// Limited by the firmware's security version (revision 1.83); accepted nowhere here.
+    /// Limited by the firmware's security version (revision 1.83); reserved in this TPM.
     FIRMWARE_LIMITED = 1 << 8;
-    /// Limited by the security version number (revision 1.83); accepted nowhere here.
+    /// Limited by the security version number (revision 1.83); reserved in this TPM.
     SVN_LIMITED = 1 << 9;
     /// Not subject to dictionary-attack protection.
     NO_DA = 1 << 10;

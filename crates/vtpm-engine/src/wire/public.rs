@@ -365,14 +365,17 @@ impl Unmarshal for Sensitive {
     fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
         let alg = unmarshal_type(reader)?;
         let (auth, seed) = (reader.get()?, reader.get()?);
-        let composite: SensitiveComposite = reader.get()?;
         let max = match alg {
-            Alg::RSA => usize::MAX,
+            Alg::RSA => MAX_RSA_BYTES / 2 * 5,
             Alg::ECC => super::MAX_ECC_BYTES,
             Alg::SYMCIPHER => 32,
             _ => super::MAX_SYM_DATA,
         };
-        if composite.len() > max { Err(Rc::SIZE) } else { Ok(Self { alg, auth, seed, composite }) }
+        // Too large a size is told before it is seen whether so many bytes are there.
+        if usize::from(reader.clone().get::<u16>()?) > max {
+            return Err(Rc::SIZE);
+        }
+        Ok(Self { alg, auth, seed, composite: reader.get()? })
     }
 }
 

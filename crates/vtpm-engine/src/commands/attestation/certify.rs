@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_of_another_kind_of_key_and_a_missing_commitment_have_no_number() {
+    fn a_scheme_of_another_kind_of_key_is_named_and_a_missing_commitment_is_not() {
         let mut client = Client::started();
         let object = client.load(test_keys::aes());
         let free = client.load(test_keys::ecc(Curve::P256, Scheme::Null));
         let command = certify(object, free, Scheme::Hmac(HashAlg::Sha256));
-        assert_eq!(client.rc(&command), Rc::SCHEME);
+        assert_eq!(client.rc(&command), Rc::SCHEME.parameter(2));
         let command = certify(object, free, Scheme::Ecdaa(HashAlg::Sha256, 5));
         assert_eq!(client.rc(&command), Rc::VALUE);
     }

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(client.rc(&command), Rc::SCHEME.parameter(2));
         let free = client.load(test_keys::ecc(Curve::P256, Scheme::Null));
         let command = get(free, Scheme::Hmac(HashAlg::Sha256));
-        assert_eq!(client.rc(&command), Rc::SCHEME);
+        assert_eq!(client.rc(&command), Rc::SCHEME.parameter(2));
         assert_eq!(client.tpm.reset.command_audit_digest, digest);
     }
 }

@@ -8,7 +8,7 @@ use crate::session::{SessionSlot, Sessions};
 use crate::tpm::Tpm;
 use crate::wire::{
     Alg, AlgorithmAttributes, Cap, CommandAttributes, Handle, HandleType, MAX_BUFFER, Marshal,
-    PCR_COUNT, Rc,
+    PCR_COUNT, Rc, Reader, Unmarshal,
 };
 
 command! {
@@ -18,7 +18,7 @@ command! {
         handles {}
         parameters {
             /// The group of values.
-            capability: Cap,
+            capability: KnownCap,
             /// The first value.
             property: u32,
             /// How many values at most.
@@ -31,6 +31,19 @@ command! {
             more_data: bool,
             /// The values.
             capability_data: CapabilityData,
+        }
+    }
+}
+
+/// `TPM_CAP` as a parameter: an unknown one is `TPM_RC_VALUE`.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct KnownCap(pub(crate) Cap);
+
+impl Unmarshal for KnownCap {
+    fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
+        match reader.get()? {
+            cap @ Cap(0..=10) | cap @ Cap::VENDOR_PROPERTY => Ok(Self(cap)),
+            _ => Err(Rc::VALUE),
         }
     }
 }
@@ -92,8 +105,9 @@ impl List {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let property = command.property;
-    let list = List::new(command.capability, command.property_count);
-    let list = match command.capability {
+    let capability = command.capability.0;
+    let list = List::new(capability, command.property_count);
+    let list = match capability {
         Cap::ALGS => algorithms(tpm, list, property),
         Cap::HANDLES => list.extend(handles(tpm, Handle(property)).ok_or(Rc::HANDLE.parameter(2))?),
         Cap::COMMANDS => commands(list, property, |_| true, |row| command_attributes(row).0),
@@ -274,7 +288,7 @@ fn pcr_properties(mut list: List, property: u32) -> List {
 }
 
 fn tpm_properties(tpm: &Tpm, mut list: List, property: u32) -> List {
-    for tag in property.max(0x100)..properties::END {
+    for tag in property.max(0x100)..properties::end_of_group(property) {
         let Some(value) = properties::property(tpm, tag) else { continue };
         if !list.push(|out| {
             tag.marshal(out);

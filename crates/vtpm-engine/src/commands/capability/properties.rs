@@ -16,8 +16,11 @@ use crate::wire::{
 
 const FIXED: u32 = 0x100;
 const VARIABLE: u32 = 0x200;
-/// The number after the last property that this TPM has.
-pub(crate) const END: u32 = VARIABLE + 0x15;
+/// The number after the last property of the group in which a list starts: a list does not go on
+/// from the fixed properties to the variable ones.
+pub(crate) const fn end_of_group(first: u32) -> u32 {
+    if first < VARIABLE { VARIABLE } else { VARIABLE + 0x15 }
+}
 
 /// Most bytes of a saved object context: header, integrity value, and the largest object.
 pub(crate) const MAX_OBJECT_CONTEXT: u32 = 2 * 1024 + 512;

@@ -5,6 +5,9 @@ use crate::session::authorize::Authorized;
 use crate::tpm::Tpm;
 use crate::wire::{Rc, RhProvision};
 
+/// The largest Clock that can be set.
+const MAX_CLOCK: u64 = 0xffff_0000_0000_0000;
+
 command! {
     /// Sets Clock forward.
     #[doc(alias = "TPM2_ClockSet")]
@@ -14,7 +17,7 @@ command! {
             auth: RhProvision,
         }
         parameters {
-            /// Milliseconds; not before now, below 2^48.
+            /// Milliseconds; not before now, and not above [`MAX_CLOCK`].
             new_time: u64,
         }
     }
@@ -25,7 +28,7 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
-    if command.new_time >> 48 != 0 || command.new_time < tpm.clock.clock {
+    if command.new_time > MAX_CLOCK || command.new_time < tpm.clock.clock {
         return Err(Rc::VALUE.parameter(1));
     }
     tpm.clock.clock = command.new_time;
@@ -47,6 +50,7 @@ mod tests {
         let mut client = Client::started();
         client.run(&set(5000)).unwrap();
         assert_eq!(client.rc(&set(4999)), Rc::VALUE.parameter(1));
-        assert_eq!(client.rc(&set(1 << 48)), Rc::VALUE.parameter(1));
+        assert_eq!(client.rc(&set(super::MAX_CLOCK + 1)), Rc::VALUE.parameter(1));
+        client.run(&set(super::MAX_CLOCK)).unwrap();
     }
 }

@@ -23,6 +23,9 @@ command! {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let handle = command.flush_handle.handle();
+    if !tpm.is_in_range(handle) {
+        return Err(Rc::VALUE.parameter(1));
+    }
     let flushed =
         if handle.is_session() { tpm.sessions.flush(handle) } else { tpm.objects.remove(handle) };
     if flushed { Ok(Response {}) } else { Err(Rc::HANDLE.parameter(1)) }
@@ -69,10 +72,12 @@ mod tests {
     #[test]
     fn what_was_never_there_is_not_flushed() {
         let mut client = Client::started();
-        for handle in [0x8000_0000, 0x80ff_ffff, 0x0200_0000, 0x0300_0001, 0x02ff_ffff] {
+        for handle in [0x8000_0000, 0x0200_0000, 0x0300_0001] {
             assert_eq!(client.rc(&flush(Handle(handle))), Rc::HANDLE.parameter(1));
         }
-        for handle in [Handle::OWNER, Handle(0), Handle(0x8100_0000), Handle::PASSWORD] {
+        let beyond = [Handle(0x80ff_ffff), Handle(0x02ff_ffff)];
+        let other = [Handle::OWNER, Handle(0), Handle(0x8100_0000), Handle::PASSWORD];
+        for handle in beyond.into_iter().chain(other) {
             assert_eq!(client.rc(&flush(handle)), Rc::VALUE.parameter(1), "{handle:?}");
         }
     }

@@ -35,7 +35,8 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
-    let mut allocation = tpm.permanent.pcr_allocation.clone();
+    // From what is in force, so that a second call takes the place of the first.
+    let mut allocation: Vec<_> = tpm.pcrs.banks.iter().map(|bank| bank.allocated.clone()).collect();
     for wanted in command.pcr_allocation.0 {
         let bank = allocation.iter_mut().find(|bank| bank.hash == wanted.hash);
         *bank.ok_or(Rc::HASH.parameter(1))? = wanted;

@@ -8,7 +8,7 @@ use crate::tpm::{Policy, Tpm};
 use crate::wire::{DhPcr, Digest, HandleInterface, Rc, RhPlatform};
 
 command! {
-    /// Sets the policy of a group of PCR. The PC Client profile has no such group.
+    /// Sets the policy of the group of PCR 20 to 22.
     #[doc(alias = "TPM2_PCR_SetAuthPolicy")]
     Command {
         handles {
@@ -57,11 +57,23 @@ mod tests {
     }
 
     #[test]
-    fn no_pcr_belongs_to_a_group_with_a_policy() {
+    fn only_pcr_20_to_22_belong_to_the_group() {
         let mut client = Client::started();
         for pcr in 0..24 {
-            assert_eq!(client.rc(&set(&[0; 32], pcr)), Rc::VALUE.parameter(3));
+            let result = client.run(&set(&[0; 32], pcr)).map(|_| ());
+            let expected =
+                if matches!(pcr, 20..=22) { Ok(()) } else { Err(Rc::VALUE.parameter(3)) };
+            assert_eq!(result, expected, "PCR {pcr}");
         }
+    }
+
+    #[test]
+    fn a_pcr_with_a_policy_cannot_be_extended_with_a_password() {
+        let mut client = Client::started();
+        client.locality = 2;
+        client.run(&set(&[0; 32], 20)).unwrap();
+        let extend = command(Cc::PCR_EXTEND).handle(Handle(20)).password(b"").put(0u32);
+        assert_eq!(client.rc(&extend), Rc::AUTH_TYPE);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::tpm::Tpm;
 use crate::wire::{Auth, DhPcr, HandleInterface, Rc};
 
 command! {
-    /// Sets the authorization value of a group of PCR. The PC Client profile has no such group.
+    /// Sets the authorization value of the group of PCR 20 to 22.
     #[doc(alias = "TPM2_PCR_SetAuthValue")]
     Command {
         handles {
@@ -40,9 +40,26 @@ mod tests {
     use crate::wire::{Auth, Cc, Handle, Rc};
 
     #[test]
-    fn no_pcr_belongs_to_a_group_with_a_value() {
+    fn the_value_of_pcr_20_to_22_is_needed_afterwards() {
         let mut client = Client::started();
-        for pcr in 0..24 {
+        client.locality = 2;
+        let set = |pcr, password: &[u8]| {
+            let set = command(Cc::PCR_SET_AUTH_VALUE).handle(Handle(pcr)).password(password);
+            set.put(Auth::from_slice(b"new\0"))
+        };
+        client.run(&set(20, b"")).unwrap();
+        let extend = |pcr, password: &[u8]| {
+            command(Cc::PCR_EXTEND).handle(Handle(pcr)).password(password).put(0u32)
+        };
+        assert_eq!(client.rc(&extend(21, b"")), Rc::BAD_AUTH.session(1));
+        client.run(&extend(21, b"new")).unwrap();
+        client.run(&set(22, b"new")).unwrap();
+    }
+
+    #[test]
+    fn other_pcr_have_no_value() {
+        let mut client = Client::started();
+        for pcr in (0..20).chain([23]) {
             let set = command(Cc::PCR_SET_AUTH_VALUE).handle(Handle(pcr)).password(b"");
             assert_eq!(client.rc(&set.put(Auth::empty())), Rc::VALUE);
         }

@@ -67,7 +67,8 @@ fn find(
     if capability == Cap::PCRS {
         return Err(Rc::VALUE.parameter(4));
     }
-    let request = get_capability::Command { capability, property, property_count: 1 };
+    let known = get_capability::KnownCap(capability);
+    let request = get_capability::Command { capability: known, property, property_count: 1 };
     let reply = get_capability::run(tpm, authorized, request).map_err(|rc| match rc {
         _ if rc == Rc::VALUE.parameter(1) => Rc::VALUE.parameter(4),
         _ if rc == Rc::VALUE.parameter(2) => Rc::VALUE.parameter(5),

@@ -131,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_of_another_kind_of_key_is_refused_without_a_number() {
+    fn a_scheme_of_another_kind_of_key_is_named() {
         let mut client = Client::started();
         let free = client.load(test_keys::ecc(Curve::P256, Scheme::Null));
         let command = sign(free, 32, Scheme::Rsassa(HashAlg::Sha256), no_ticket());
-        assert_eq!(client.rc(&command), Rc::SCHEME);
+        assert_eq!(client.rc(&command), Rc::SCHEME.parameter(2));
     }
 
     /// CVE-2025-2884, as a guest would try it: an HMAC key without a scheme and the scheme of an

@@ -25,6 +25,9 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
+    if command.to_test.0.iter().any(|alg| !tpm.profile.algorithms.has(*alg)) {
+        return Err(Rc::VALUE.parameter(1));
+    }
     // All algorithms are tested together, so none is left.
     if !command.to_test.0.is_empty() {
         tpm.run_self_test(false)?;
@@ -43,6 +46,14 @@ mod tests {
         let test: Algs = List(vec![Alg::SHA256, Alg::RSA]);
         let reply = client.run(&command(Cc::INCREMENTAL_SELF_TEST).put(test)).unwrap();
         assert_eq!(reply.parameters, [0; 4]);
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_there_is_refused() {
+        let mut client = Client::started();
+        let test: Algs = List(vec![Alg(0x99)]);
+        let bad = command(Cc::INCREMENTAL_SELF_TEST).put(test);
+        assert_eq!(client.rc(&bad), Rc::VALUE.parameter(1));
     }
 
     #[test]
