@@ -16,10 +16,13 @@ use crate::sides::{Side, Swtpm, connect, manufacture, read_response};
 use crate::step::{Command, cmd};
 use crate::templates::*;
 
+/// Runs a command and gives its response.
+type Run = dyn FnMut(&[u8]) -> Result<Vec<u8>>;
+
 /// A TPM whose commands are timed.
 struct Target {
     name: String,
-    run: Box<dyn FnMut(&[u8]) -> Result<Vec<u8>>>,
+    run: Box<Run>,
 }
 
 const INDEX: u32 = 0x0180_0100;
@@ -119,9 +122,8 @@ fn serve(folder: &Path) -> Result<UnixStream> {
     std::thread::spawn(move || {
         let Ok((mut stream, _)) = listener.accept() else { return };
         let mut response = Vec::new();
-        let mut command = Vec::new();
         loop {
-            command.resize(10, 0);
+            let mut command = vec![0; 10];
             if stream.read_exact(&mut command).is_err() {
                 return;
             }

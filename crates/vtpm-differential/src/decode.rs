@@ -78,6 +78,7 @@ enum T {
 
 use T::*;
 
+#[allow(clippy::too_many_lines, reason = "one table of all commands")]
 fn parameters(code: u32) -> &'static [(&'static str, T)] {
     match code {
         cc::INCREMENTAL_SELF_TEST => &[("toDoList", AlgList)],

@@ -102,6 +102,41 @@ fn is_capability_difference(outcome: &Outcome, difference: &Difference) -> bool 
 
 static RULES: &[Rule] = &[
     Rule {
+        reason: "a sequence that is none is named as the handle that it is (Part 3, 17.4); libtpms \
+                 names a parameter",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && sent_u32(outcome, 6) == Some(cc::SEQUENCE_UPDATE)
+                && rc(outcome) == (0x1c9, 0x189)
+        },
+    },
+    Rule {
+        reason: "a signing key of TPM_RH_NULL is refused before the certificate is read (Part 3, \
+                 18.8); libtpms reads it first",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && sent_u32(outcome, 6) == Some(cc::CERTIFY_X509)
+                && rc(outcome) == (0x3c4, 0x29c)
+        },
+    },
+    Rule {
+        reason: "banks that do not change do not stand in the way of Shutdown(STATE) (Part 3, 9.4)",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && sent_u32(outcome, 6) == Some(cc::SHUTDOWN)
+                && rc(outcome) == (0x1ca, 0)
+        },
+    },
+    Rule {
+        reason: "a context that ends within its integrity value is insufficient as it is read; \
+                 libtpms first looks for bytes left over",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && sent_u32(outcome, 6) == Some(cc::CONTEXT_LOAD)
+                && rc(outcome) == (0x95, 0x1da)
+        },
+    },
+    Rule {
         reason: "commands of revision 1.59 and later that libtpms 0.9 does not have",
         matches: |outcome, difference| {
             difference.place == "code"
@@ -154,7 +189,7 @@ static RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "with BN P-638 gone, coordinates have at most 66 bytes instead of 80 (Part 2, 11.2.5)",
+        reason: "with BN P-638 gone, coordinates have at most 66 bytes, not 80 (Part 2, 11.2.5)",
         matches: |outcome, difference| {
             difference.place == "code"
                 && rc(outcome).0 == 0

@@ -136,8 +136,8 @@ impl<'a> Run<'a> {
             }
             Step::ResetEstablished => {
                 let locality = self.locality;
-                let sides = self.rig.sides.iter_mut();
-                sides.map(|side| side.reset_established(locality)).collect::<Result<()>>()?;
+                let mut sides = self.rig.sides.iter_mut();
+                sides.try_for_each(|side| side.reset_established(locality))?;
                 Verdict::Same
             }
             Step::Established => {
@@ -159,10 +159,10 @@ impl<'a> Run<'a> {
         let mut sent: [Vec<u8>; SIDES] = Default::default();
         let mut entries = Vec::new();
         self.nonces += 1;
-        for side in 0..SIDES {
+        for (side, sent) in sent.iter_mut().enumerate() {
             match self.encode(command, side)? {
                 Some((bytes, known)) => {
-                    sent[side] = bytes;
+                    *sent = bytes;
                     entries.push(known);
                 }
                 None => {

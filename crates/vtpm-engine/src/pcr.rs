@@ -235,8 +235,8 @@ impl Tpm {
             .unwrap_or_default()
     }
 
-    /// Sets the values of a start; `kept` are those of a resume. Each PCR that starts anew counts as
-    /// changed.
+    /// Sets the values of a start; `kept` are those of a resume. Each PCR that starts anew counts
+    /// as changed.
     pub(crate) fn start_pcrs(&mut self, kept: Option<&Pcrs>) {
         let hcrtm = self.pre_startup.hcrtm;
         let locality_3 = self.pre_startup.locality_3;

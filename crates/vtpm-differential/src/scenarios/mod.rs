@@ -1,9 +1,12 @@
 //! Hand-written sequences, chapter by chapter: every command with success and its main errors.
 //! The generators take them as their material.
 
+mod attestation;
 mod crypto;
+mod duplication;
 mod objects;
 mod platform;
+mod policies;
 mod sessions;
 mod storage;
 

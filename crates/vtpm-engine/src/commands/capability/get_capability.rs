@@ -270,7 +270,7 @@ fn pcrs(tpm: &Tpm, mut list: List) -> List {
         return list;
     }
     list.limit = u32::MAX;
-    list.extend(tpm.permanent.pcr_allocation.iter())
+    list.extend(tpm.pcrs.banks.iter().map(|bank| &bank.allocated))
 }
 
 fn pcr_properties(mut list: List, property: u32) -> List {
