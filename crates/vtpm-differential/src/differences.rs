@@ -200,8 +200,8 @@ static RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "an RSA operand that is not below the modulus is TPM_RC_VALUE, a hash too large for \
-                 the key TPM_RC_HASH (Part 3, 14.2 and 14.3); libtpms answers TPM_RC_FAILURE",
+        reason: "an RSA operand that is not below the modulus is TPM_RC_VALUE, a hash too large \
+                 for the key TPM_RC_HASH (Part 3, 14.2 and 14.3); libtpms answers TPM_RC_FAILURE",
         matches: |outcome, difference| {
             difference.place == "code"
                 && matches!(outcome.code, cc::RSA_ENCRYPT | cc::RSA_DECRYPT)

@@ -90,7 +90,7 @@ pub(crate) struct Socket {
     /// file=PATH or fd=FD: where the process id is written to.
     #[arg(long, value_name = "file=PATH")]
     pid: Option<KeyValues>,
-    /// file=PATH[,truncate] or fd=FD: where the log goes; standard error without it.
+    /// file=PATH or fd=FD, and truncate: where the log goes; standard error without it.
     #[arg(long, value_name = "file=PATH")]
     log: Option<KeyValues>,
     /// action=none: there is no seccomp filter.
