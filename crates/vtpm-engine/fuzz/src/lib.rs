@@ -81,9 +81,7 @@ fn prepared() -> &'static [u8] {
             run(&command(0x176, &[0x4000_0007, 0x4000_0007], 0, &session));
         }
         run(&command(0x186, &[], 0, &[0, 0, 0, 0x0b]));
-        let index = [
-            0, 0, 0, 14, 0x01, 0, 0, 0x05, 0, 0x0b, 0x00, 0x06, 0x00, 0x06, 0, 0, 0, 32,
-        ];
+        let index = [0, 0, 0, 14, 0x01, 0, 0, 0x05, 0, 0x0b, 0x00, 0x06, 0x00, 0x06, 0, 0, 0, 32];
         run(&command(0x12a, &[0x4000_0001], 1, &index));
         tpm.save_running().to_vec()
     })
