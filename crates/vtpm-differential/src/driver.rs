@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::cc;
 use crate::differences;
 use crate::run::{Difference, ENGINE, ORACLE, Outcome, Rig, Run, Verdict, hex, rc_name};
+use crate::sides::DIED;
 use crate::step::{Id, Seq, Step};
 
 /// An unexplained difference, the first of its kind.
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) skipped: u64,
     pub(crate) explained: BTreeMap<&'static str, u64>,
     pub(crate) findings: BTreeMap<String, Finding>,
+    /// The shortest successful command of each kind, as the engine got it.
+    pub(crate) seeds: BTreeMap<u32, Vec<u8>>,
     /// swtpm's response codes by command.
     pub(crate) codes: BTreeMap<(u32, u32), u64>,
 }
@@ -53,6 +56,13 @@ impl Report {
     ) -> Effect {
         if let Some(outcome) = outcome {
             *self.codes.entry((outcome.code, outcome.rc[ORACLE])).or_default() += 1;
+            if outcome.rc[ENGINE] == 0 {
+                let sent = &outcome.sent[ENGINE];
+                let seed = self.seeds.entry(outcome.code).or_insert_with(|| sent.clone());
+                if sent.len() < seed.len() {
+                    seed.clone_from(sent);
+                }
+            }
         }
         match verdict {
             Verdict::Same => self.passed += 1,
@@ -154,7 +164,8 @@ fn apart(outcome: &Outcome) -> Effect {
     let [oracle, control, engine] = outcome.rc;
     let same_effect = (oracle == 0) == (engine == 0) && (oracle == 0) == (control == 0);
     let failed = outcome.in_failure_mode[ORACLE] != outcome.in_failure_mode[ENGINE];
-    if same_effect && !failed { Effect::Together } else { Effect::Apart }
+    let died = outcome.rc.contains(&DIED);
+    if same_effect && !failed && !died { Effect::Together } else { Effect::Apart }
 }
 
 /// Runs a written sequence to its end: a step after which the TPMs are in different states is left

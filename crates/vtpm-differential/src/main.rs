@@ -49,6 +49,10 @@ struct Arguments {
     /// Prints how long each written sequence took, and how many commands.
     #[arg(long)]
     times: bool,
+    /// Writes one successful command of each kind into a folder: seeds of the engine's fuzz target
+    /// `command`.
+    #[arg(long)]
+    seeds: Option<PathBuf>,
     /// Lists response codes by command.
     #[arg(long)]
     codes: bool,
@@ -99,6 +103,14 @@ fn compare(arguments: &Arguments) -> Result<()> {
         }
     }
     println!("{} commands of written sequences", rig.commands);
+    if let Some(folder) = &arguments.seeds {
+        std::fs::create_dir_all(folder)?;
+        for (code, command) in &report.seeds {
+            // The first byte of a seed is the locality.
+            let name = cc::name(*code).to_lowercase();
+            std::fs::write(folder.join(name), [&[0], &command[..]].concat())?;
+        }
+    }
     let end = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let mut random = fastrand::Rng::with_seed(seed);
     while rig.commands < arguments.commands && end.is_none_or(|end| Instant::now() < end) {
@@ -115,6 +127,8 @@ fn compare(arguments: &Arguments) -> Result<()> {
         report.findings.len()
     );
     println!("{} passed, {} failed", report.passed, report.failed);
+    // Ends the swtpm processes, which `exit` would leave behind.
+    drop(rig);
     if report.failed > 0 {
         std::process::exit(1);
     }

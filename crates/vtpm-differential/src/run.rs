@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cc;
 use crate::client::{self, Answer, ClientSession, Entry};
 use crate::decode::{self, Decoded, Kind};
-use crate::sides::{Engine, PANIC, Side, Swtpm};
+use crate::sides::{DIED, Engine, PANIC, Side, Swtpm};
 use crate::step::{Command, Edit, Id, Piece, Salt, Session, Start, Step};
 
 /// How many TPMs there are: swtpm, a second swtpm with other seeds, the engine.
@@ -30,27 +30,48 @@ pub(crate) struct Rig {
     pub(crate) sides: [Box<dyn Side>; SIDES],
     /// Commands sent, counted once for all sides.
     pub(crate) commands: u64,
+    /// Whose process ended and has to be started again.
+    died: [bool; SIDES],
 }
 
 impl Rig {
     pub(crate) fn start() -> Result<Self> {
         let sides: [Box<dyn Side>; SIDES] =
             [Box::new(Swtpm::start()?), Box::new(Swtpm::start()?), Box::new(Engine::start()?)];
-        Ok(Self { sides, commands: 0 })
+        Ok(Self { sides, commands: 0, died: [false; SIDES] })
     }
 
+    /// New TPMs.
     pub(crate) fn fresh(&mut self) -> Result<()> {
-        self.sides.iter_mut().try_for_each(|side| side.fresh())
+        for (number, side) in self.sides.iter_mut().enumerate() {
+            if number != ENGINE && std::mem::take(&mut self.died[number]) {
+                *side = Box::new(Swtpm::start()?);
+            }
+            side.fresh()?;
+        }
+        Ok(())
     }
 
     fn execute(&mut self, locality: u8, commands: &[Vec<u8>; SIDES]) -> Result<[Vec<u8>; SIDES]> {
         self.commands += 1;
-        for (side, command) in self.sides.iter_mut().zip(commands) {
-            side.submit(locality, command)?;
+        for (number, command) in commands.iter().enumerate() {
+            let sent = self.sides[number].submit(locality, command);
+            if let (Err(error), true) = (sent, number == ENGINE) {
+                return Err(error);
+            }
+            // A swtpm that has ended shows when its answer is collected.
         }
         let mut got: [Vec<u8>; SIDES] = Default::default();
-        for (side, got) in self.sides.iter_mut().zip(&mut got) {
-            *got = side.collect()?;
+        for (number, got) in got.iter_mut().enumerate() {
+            *got = match self.sides[number].collect() {
+                Ok(response) => response,
+                Err(error) if number == ENGINE => return Err(error),
+                // libtpms 0.9 has faults of its own that damaged commands find.
+                Err(_) => {
+                    self.died[number] = true;
+                    [&[0x80, 1, 0, 0, 0, 10], &DIED.to_be_bytes()[..]].concat()
+                }
+            };
         }
         // swtpm asks for patience while it tests an algorithm: the command is sent again.
         for (side, got) in got.iter_mut().enumerate() {
@@ -280,6 +301,9 @@ impl<'a> Run<'a> {
             Some(0x01) => (cc::NV_READ_PUBLIC, "nvName"),
             _ => return Ok(handle.to_vec()),
         };
+        if self.rig.died[side] {
+            return Ok(Vec::new());
+        }
         let mut query = [0x80, 0x01, 0, 0, 0, 14].to_vec();
         query.extend_from_slice(&code.to_be_bytes());
         query.extend_from_slice(handle);
@@ -461,7 +485,8 @@ fn edit_command(edit: &Edit, command: &mut Vec<u8>) {
 /// Compares the engine's answer with swtpm's.
 fn compare(outcome: &Outcome) -> Verdict {
     let [oracle, control, engine] = outcome.rc;
-    if oracle != control && !outcome.crosses && engine != PANIC {
+    let died = oracle == DIED || control == DIED;
+    if (died || oracle != control && !outcome.crosses) && engine != PANIC {
         return Verdict::Undecided;
     }
     let mut found = Vec::new();
@@ -550,6 +575,7 @@ pub(crate) fn rc_name(code: u32) -> String {
     match code {
         0 => "success".to_owned(),
         PANIC => "panic".to_owned(),
+        DIED => "the end of swtpm's process".to_owned(),
         _ => format!("{:?}", vtpm_engine::wire::Rc::from_code(code)),
     }
 }

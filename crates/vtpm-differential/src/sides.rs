@@ -26,6 +26,9 @@ pub(crate) fn note_panic(text: &str) {
     LAST_PANIC.with_borrow_mut(|last| *last = Some(text.replace('\n', " ")));
 }
 
+/// The response code that stands for the end of a swtpm process.
+pub(crate) const DIED: u32 = 0xdead_0002;
+
 /// A part of a D-RTM sequence.
 #[derive(Clone, Debug)]
 pub(crate) enum HashOp {
@@ -173,7 +176,14 @@ impl Side for Swtpm {
                 std::fs::remove_file(path)?;
             }
         }
-        self.init()
+        self.init()?;
+        // The flag lives in the process, not in the state.
+        self.reset_established(4)?;
+        if self.established()? {
+            *self = Swtpm::start()?;
+            self.init()?;
+        }
+        Ok(())
     }
 
     fn hash(&mut self, op: &HashOp) -> Result<()> {
