@@ -26,13 +26,6 @@ pub(crate) struct Attester {
     pub(crate) scheme: Scheme,
 }
 
-impl Attester {
-    /// The key, for [`Tpm::attest`].
-    pub(crate) fn key(&self) -> Option<&Object> {
-        self.key.as_deref()
-    }
-}
-
 impl Tpm {
     /// The key of a handle and the scheme that it signs with.
     ///
@@ -70,11 +63,11 @@ impl Tpm {
     /// Those of [`Tpm::sign`].
     pub(crate) fn attest(
         &mut self,
-        key: Option<&Object>,
-        scheme: Scheme,
+        attester: &Attester,
         qualifying: Data,
         attested: Attested,
     ) -> Result<(AttestBuffer, Signature), Rc> {
+        let (key, scheme) = (attester.key.as_deref(), attester.scheme);
         let anonymous = is_anonymous(scheme);
         let qualified_signer = match key {
             None => Name::from(Handle::NULL.to_bytes()),
@@ -141,10 +134,10 @@ mod tests {
 
     const SCHEME: Scheme = Scheme::Ecdsa(HashAlg::Sha256);
 
-    fn key(hierarchy: Hierarchy) -> Object {
+    fn signer(hierarchy: Hierarchy) -> Attester {
         let mut key = test_keys::ecc(Curve::P256, SCHEME);
         key.hierarchy = hierarchy;
-        key
+        Attester { key: Some(Arc::new(key)), scheme: SCHEME }
     }
 
     fn attested() -> Attested {
@@ -159,25 +152,23 @@ mod tests {
         for hierarchy in
             [Hierarchy::Owner, Hierarchy::Endorsement, Hierarchy::Platform, Hierarchy::Null]
         {
-            let key = key(hierarchy);
-            let (bytes, _) =
-                client.tpm.attest(Some(&key), SCHEME, Data::empty(), attested()).unwrap();
+            let signer = signer(hierarchy);
+            let (bytes, _) = client.tpm.attest(&signer, Data::empty(), attested()).unwrap();
             let parsed = parse_attest(&bytes);
             let expected = matches!(hierarchy, Hierarchy::Endorsement | Hierarchy::Platform);
             assert_eq!(parsed.clock_info == plain, expected, "{hierarchy:?}");
             assert_eq!(parsed.firmware_version == version, expected, "{hierarchy:?}");
             assert_eq!(parsed.clock_info.clock, plain.clock);
-            assert_eq!(parsed.signer, key.qualified_name);
+            assert_eq!(parsed.signer, signer.key.unwrap().qualified_name);
         }
     }
 
     #[test]
     fn one_key_is_obfuscated_always_in_the_same_way_and_another_key_differently() {
         let mut client = Client::started();
-        let (one, other) = (key(Hierarchy::Owner), key(Hierarchy::Owner));
-        let mut version = |key: &Object| {
-            let (bytes, _) =
-                client.tpm.attest(Some(key), SCHEME, Data::empty(), attested()).unwrap();
+        let (one, other) = (signer(Hierarchy::Owner), signer(Hierarchy::Owner));
+        let mut version = |signer: &Attester| {
+            let (bytes, _) = client.tpm.attest(signer, Data::empty(), attested()).unwrap();
             parse_attest(&bytes).firmware_version
         };
         assert_eq!(version(&one), version(&one));
@@ -188,8 +179,8 @@ mod tests {
     fn without_a_key_the_signer_is_the_null_handle_and_the_signature_null() {
         let mut client = Client::started();
         let data = Data::from_slice(b"nonce");
-        let (bytes, signature) =
-            client.tpm.attest(None, Scheme::Null, data.clone(), attested()).unwrap();
+        let nobody = Attester { key: None, scheme: Scheme::Null };
+        let (bytes, signature) = client.tpm.attest(&nobody, data.clone(), attested()).unwrap();
         let parsed = parse_attest(&bytes);
         assert_eq!(parsed.signer.as_bytes(), [0x40, 0, 0, 7]);
         assert_eq!(parsed.extra_data, data);
@@ -205,7 +196,8 @@ mod tests {
         let contents = Buffer::<2048>::from_slice(&[3; 2048]);
         let attested = Attested::Nv(Name::from_slice(&[2; 66]), 9, contents.clone());
         let scheme = Scheme::Ecdsa(HashAlg::Sha512);
-        let (bytes, _) = client.tpm.attest(Some(&key), scheme, data, attested).unwrap();
+        let signer = Attester { key: Some(Arc::new(key)), scheme };
+        let (bytes, _) = client.tpm.attest(&signer, data, attested).unwrap();
         assert!(bytes.ends_with(&contents));
     }
 }

@@ -150,6 +150,29 @@ impl Session {
         self.policy.digest = Digest::from_slice(&digest);
     }
 
+    /// Binds the policy to what a digest stands for, which nothing may have done before, and
+    /// extends it by the command that did.
+    ///
+    /// # Errors
+    /// `TPM_RC_SIZE` for the first parameter when the digest is not of the session's hash;
+    /// `TPM_RC_CPHASH` when the policy is bound already.
+    pub(crate) fn bind_once(
+        &mut self,
+        code: Cc,
+        digest: Digest,
+        kind: fn(Digest) -> PolicyBinding,
+    ) -> Result<(), Rc> {
+        if digest.len() != self.hash.digest_size() {
+            return Err(Rc::SIZE.parameter(1));
+        }
+        if self.policy.binding != PolicyBinding::None {
+            return Err(Rc::CPHASH);
+        }
+        self.extend_policy(code, &[&digest]);
+        self.policy.binding = kind(digest);
+        Ok(())
+    }
+
     /// Sets the policy to zeros, for what replaces all of it.
     pub(crate) fn clear_policy_digest(&mut self) {
         self.policy.digest = Digest::from(vec![0; self.hash.digest_size()]);

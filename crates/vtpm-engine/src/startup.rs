@@ -143,19 +143,29 @@ fn new_permanent(profile: &Profile, drbg: &mut Drbg) -> Permanent {
     }
 }
 
-impl Tpm {
-    /// A new TPM: fresh seeds, empty NV, initialized and waiting for `TPM2_Startup`.
-    ///
-    /// # Errors
-    /// [`Error::Entropy`] when the platform has no entropy.
-    pub fn manufacture(profile: Profile, mut platform: Box<dyn Platform>) -> Result<Tpm, Error> {
-        let mut drbg = instantiate_drbg(platform.as_mut())?;
-        let permanent = new_permanent(&profile, &mut drbg);
-        let mut epoch = [0; 8];
-        crate::crypto::Rng::fill(&mut drbg, &mut epoch);
-        let clock = Clock::start(platform.now_ms(), 0, true, u64::from_be_bytes(epoch));
+/// A clock that goes on from a value with the platform's time; Time starts anew.
+pub(crate) fn start_clock(drbg: &mut Drbg, now_ms: u64, clock: u64, safe: bool) -> Clock {
+    let mut epoch = [0; 8];
+    crate::crypto::Rng::fill(drbg, &mut epoch);
+    Clock::start(now_ms, clock, safe, u64::from_be_bytes(epoch))
+}
+
+/// What is left of a TPM without power, and what it needs to come back.
+pub(crate) struct PoweredOff {
+    pub(crate) platform: Box<dyn Platform>,
+    pub(crate) drbg: Drbg,
+    pub(crate) profile: Profile,
+    pub(crate) permanent: Permanent,
+    pub(crate) nv: Nv,
+    pub(crate) clock: Clock,
+}
+
+impl PoweredOff {
+    /// The TPM as after `_TPM_Init`.
+    pub(crate) fn into_tpm(self) -> Tpm {
+        let Self { platform, mut drbg, profile, permanent, nv, clock } = self;
         let limits = profile.limits;
-        Ok(Tpm {
+        Tpm {
             platform,
             reset: new_reset_state(&mut drbg),
             clear: new_clear_state(&profile),
@@ -170,12 +180,28 @@ impl Tpm {
             platform_enabled: true,
             started_orderly: true,
             clock,
-            nv: Nv::default(),
+            nv,
             drtm: None,
             pre_startup: PreStartup::default(),
             self_test: Default::default(),
-            durable: true,
-        })
+            durable: false,
+        }
+    }
+}
+
+impl Tpm {
+    /// A new TPM: fresh seeds, empty NV, initialized and waiting for `TPM2_Startup`.
+    ///
+    /// # Errors
+    /// [`Error::Entropy`] when the platform has no entropy.
+    pub fn manufacture(profile: Profile, mut platform: Box<dyn Platform>) -> Result<Tpm, Error> {
+        let mut drbg = instantiate_drbg(platform.as_mut())?;
+        let permanent = new_permanent(&profile, &mut drbg);
+        let clock = start_clock(&mut drbg, platform.now_ms(), 0, true);
+        let off = PoweredOff { platform, drbg, profile, permanent, nv: Nv::default(), clock };
+        let mut tpm = off.into_tpm();
+        tpm.durable = true;
+        Ok(tpm)
     }
 }
 
@@ -190,11 +216,9 @@ impl Tpm {
         self.self_test = Default::default();
         self.objects = Objects::new(limits.loaded_objects);
         self.pcrs = Pcrs::new(&self.permanent.pcr_allocation);
-        let now = self.platform.now_ms();
-        let mut epoch = [0; 8];
-        crate::crypto::Rng::fill(&mut self.drbg, &mut epoch);
+        let now_ms = self.platform.now_ms();
         let (clock, safe) = (self.clock.clock, self.clock.safe);
-        self.clock = Clock::start(now, clock, safe, u64::from_be_bytes(epoch));
+        self.clock = start_clock(&mut self.drbg, now_ms, clock, safe);
     }
 
     /// `TPM2_Startup`: `TPM_RC_VALUE` when a resume was asked for and nothing was kept.

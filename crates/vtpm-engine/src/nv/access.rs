@@ -83,9 +83,6 @@ impl Tpm {
         } else {
             changed
         };
-        if orderly {
-            self.clear_orderly();
-        }
         if durable {
             self.persist();
         }

@@ -20,9 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::hierarchy::Hierarchy;
 use crate::tpm::Tpm;
-use crate::wire::{
-    Handle, HandleType, Name, ObjectAttributes, Public, Rc, Sensitive, marshal_sized,
-};
+use crate::wire::{Handle, HandleType, Name, ObjectAttributes, Public, Rc, Sensitive};
 use sequence::Sequence;
 
 /// A loaded or persistent object. Never changes, so it is shared, not copied.
@@ -160,8 +158,9 @@ impl Objects {
 
 impl Tpm {
     /// The object behind a transient or persistent handle that dispatch found to be there.
-    /// A sequence is `TPM_RC_HANDLE`-less here: the error is `TPM_RC_TYPE`, which the caller may
-    /// replace by what the clause says.
+    ///
+    /// # Errors
+    /// `TPM_RC_TYPE` for a sequence, which the caller may replace by what its clause says.
     pub(crate) fn object(
         &self,
         handle: impl crate::wire::HandleInterface,
@@ -193,11 +192,4 @@ impl Tpm {
     pub(crate) fn load_object(&mut self, object: Object) -> Result<Handle, Rc> {
         self.objects.insert(Slot::Object(Arc::new(object)))
     }
-}
-
-/// A `TPM2B_` around anything.
-pub(crate) fn sized(body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    marshal_sized(&mut out, body);
-    out
 }

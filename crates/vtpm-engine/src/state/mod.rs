@@ -29,15 +29,11 @@ mod volatile;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::crypto::Rng;
 use crate::crypto::hash::{HashAlg, hash};
-use crate::object::Objects;
-use crate::pcr::Pcrs;
 use crate::platform::Platform;
 use crate::profile::{Algorithms, Profile};
-use crate::session::Sessions;
-use crate::startup::{PreStartup, instantiate_drbg, new_clear_state, new_reset_state};
-use crate::tpm::{Permanent, Power, Tpm};
+use crate::startup::{PoweredOff, instantiate_drbg, start_clock};
+use crate::tpm::{Permanent, Tpm};
 use crate::{Error, nv::Nv};
 use record::{Kind, Reader, Writer};
 use volatile::{Running, RunningRef};
@@ -107,7 +103,11 @@ impl Tpm {
         })?;
         let (profile, permanent, nv, rest) = parts;
         match rest {
-            Rest::Off(off) => switched_off(platform, now_ms, profile, permanent, nv, off),
+            Rest::Off(Off { clock, safe }) => {
+                let mut drbg = instantiate_drbg(platform.as_mut())?;
+                let clock = start_clock(&mut drbg, now_ms, clock, safe);
+                Ok(PoweredOff { platform, drbg, profile, permanent, nv, clock }.into_tpm())
+            }
             Rest::Running(running) => running_again(platform, profile, permanent, nv, *running),
         }
     }
@@ -212,42 +212,6 @@ fn check_envelope(state: &[u8]) -> Result<&[u8], Error> {
         return Err(Error::Damaged("checksum"));
     }
     Ok(record)
-}
-
-/// A TPM as after `_TPM_Init`.
-fn switched_off(
-    mut platform: Box<dyn Platform>,
-    now_ms: u64,
-    profile: Profile,
-    permanent: Permanent,
-    nv: Nv,
-    off: Off,
-) -> Result<Tpm, Error> {
-    let mut drbg = instantiate_drbg(platform.as_mut())?;
-    let mut epoch = [0; 8];
-    drbg.fill(&mut epoch);
-    let limits = profile.limits;
-    Ok(Tpm {
-        platform,
-        reset: new_reset_state(&mut drbg),
-        clear: new_clear_state(&profile),
-        pcrs: Pcrs::new(&permanent.pcr_allocation),
-        objects: Objects::new(limits.loaded_objects),
-        sessions: Sessions::new(limits.active_sessions, limits.loaded_sessions),
-        clock: Clock::start(now_ms, off.clock, off.safe, u64::from_be_bytes(epoch)),
-        profile,
-        drbg,
-        power: Power::Initialized,
-        locality: 0,
-        permanent,
-        platform_enabled: true,
-        started_orderly: true,
-        nv,
-        drtm: None,
-        pre_startup: PreStartup::default(),
-        self_test: Default::default(),
-        durable: false,
-    })
 }
 
 /// A TPM that goes on.

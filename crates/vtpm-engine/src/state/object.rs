@@ -8,11 +8,11 @@ use crate::crypto::cmac::Cmac;
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::hierarchy::Hierarchy;
+use crate::object::Object;
 use crate::object::sequence::{Sequence, SequenceState};
-use crate::object::{self, Object};
 use crate::pcr::EventHashes;
 use crate::wire::{
-    Auth, Handle, MAX_DIGEST, Marshal, Public, PublicId, PublicParms, Sensitive, SymKey,
+    Auth, Handle, MAX_DIGEST, Public, PublicId, PublicParms, Sensitive, Sized2b, SymKey,
     Tpm2bPublicPlus,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn save_object(writer: &mut Writer, object: &Object) {
         prepared: _,
     } = object;
     writer.record(OBJECT, |writer| {
-        writer.raw(&object::sized(|out| public.marshal(out)));
+        writer.put(Sized2b(public));
         writer.option(sensitive.as_ref(), Writer::put);
         writer.put(qualified_name);
         save_hierarchy(writer, *hierarchy);

@@ -141,6 +141,7 @@ impl<T: HandleInterface> Unmarshal for Option<T> {
     }
 }
 
+/// Declares checked handle types.
 macro_rules! handle_types {
     ($($(#[$meta:meta])* $name:ident = |$handle:ident| $check:expr;)*) => {$(
         $(#[$meta])*
@@ -170,6 +171,7 @@ macro_rules! handle_types {
         }
     )*};
 }
+pub(super) use handle_types;
 
 handle_types! {
     /// `TPMI_DH_OBJECT`: a transient or persistent object.

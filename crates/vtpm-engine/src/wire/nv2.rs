@@ -1,5 +1,6 @@
 //! Public areas of NV indices of any handle type: Part 2, clauses 13.5 to 13.12, revision 1.83.
 
+use super::handle::handle_types;
 use super::{
     Digest, Handle, HandleInterface, Marshal, NvAttributes, NvDataSize, NvPublic, Rc, Reader,
     Unmarshal, structure,
@@ -13,42 +14,12 @@ pub const HT_EXTERNAL_NV: u8 = 0x11;
 /// `TPM_HT_PERMANENT_NV`: an index that is always there.
 pub const HT_PERMANENT_NV: u8 = 0x12;
 
-macro_rules! index_types {
-    ($($(#[$meta:meta])* $name:ident = $byte:ident;)*) => {$(
-        $(#[$meta])*
-        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-        pub struct $name(Handle);
-
-        impl HandleInterface for $name {
-            fn check(handle: Handle) -> Result<Self, Rc> {
-                if handle.0 >> 24 == u32::from($byte) { Ok(Self(handle)) } else { Err(Rc::VALUE) }
-            }
-
-            fn handle(&self) -> Handle {
-                self.0
-            }
-        }
-
-        impl Unmarshal for $name {
-            fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
-                reader.get().and_then(Self::check)
-            }
-        }
-
-        impl Marshal for $name {
-            fn marshal(&self, out: &mut Vec<u8>) {
-                self.0.marshal(out);
-            }
-        }
-    )*};
-}
-
-index_types! {
+handle_types! {
     /// `TPMI_RH_NV_EXP_INDEX`: an external NV index; anything else is `TPM_RC_VALUE`.
     #[doc(alias = "TPMI_RH_NV_EXP_INDEX")]
-    RhExternalNvIndex = HT_EXTERNAL_NV;
+    RhExternalNvIndex = |handle| handle.0 >> 24 == u32::from(HT_EXTERNAL_NV);
     /// A permanent NV index; anything else is `TPM_RC_VALUE`.
-    RhPermanentNvIndex = HT_PERMANENT_NV;
+    RhPermanentNvIndex = |handle| handle.0 >> 24 == u32::from(HT_PERMANENT_NV);
 }
 
 /// `TPMA_NV_EXP`: the attributes of `TPMA_NV` in the lower half, those of external NV above.

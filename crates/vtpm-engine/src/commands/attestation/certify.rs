@@ -42,8 +42,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let qualified_name =
         if is_anonymous(attester.scheme) { Name::empty() } else { object.qualified_name.clone() };
     let attested = Attested::Certify(object.name.clone(), qualified_name);
-    let (certify_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (certify_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { certify_info, signature })
 }
 

@@ -46,8 +46,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         return Err(Rc::TICKET.parameter(4));
     }
     let attested = Attested::Creation(object.name.clone(), command.creation_hash);
-    let (certify_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (certify_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { certify_info, signature })
 }
 

@@ -43,8 +43,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         tpm.reset.command_audit_digest.clone(),
         audit.command_digest(),
     );
-    let (audit_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (audit_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     if attester.key.is_some() {
         tpm.reset.command_audit_digest = Digest::empty();
     }

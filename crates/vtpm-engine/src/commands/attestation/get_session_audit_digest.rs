@@ -44,8 +44,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let session = tpm.sessions.get(handle).ok_or(Rc::FAILURE)?;
     let digest = session.audit.clone().ok_or(Rc::TYPE.handle(3))?;
     let attested = Attested::SessionAudit(tpm.sessions.exclusive == Some(handle), digest);
-    let (audit_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (audit_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { audit_info, signature })
 }
 

@@ -37,8 +37,7 @@ command! {
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let attester = tpm.attester(command.sign_handle, 2, command.in_scheme.0, 2)?;
     let attested = Attested::Time(tpm.time_info(), tpm.profile.identity.firmware_version);
-    let (time_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (time_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { time_info, signature })
 }
 

@@ -42,8 +42,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     tpm.pcrs.filter(&mut selections.0);
     let digest = tpm.pcrs.digest(alg, &selections.0);
     let attested = Attested::Quote(selections, digest);
-    let (quoted, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (quoted, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { quoted, signature })
 }
 

@@ -39,7 +39,6 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         // platformAuth lives until the next TPM Reset or Restart.
         _ => {
             tpm.clear.platform_auth = new_auth;
-            tpm.clear_orderly();
             return Ok(Response {});
         }
     }

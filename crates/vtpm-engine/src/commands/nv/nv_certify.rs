@@ -65,8 +65,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     } else {
         Attested::Nv(name, command.offset, Buffer::from_slice(contents))
     };
-    let (certify_info, signature) =
-        tpm.attest(attester.key(), attester.scheme, command.qualifying_data, attested)?;
+    let (certify_info, signature) = tpm.attest(&attester, command.qualifying_data, attested)?;
     Ok(Response { certify_info, signature })
 }
 

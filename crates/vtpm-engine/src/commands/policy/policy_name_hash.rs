@@ -27,14 +27,7 @@ command! {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let session = tpm.policy_session_mut(command.policy_session)?;
-    if command.name_hash.len() != session.hash.digest_size() {
-        return Err(Rc::SIZE.parameter(1));
-    }
-    if session.policy.binding != PolicyBinding::None {
-        return Err(Rc::CPHASH);
-    }
-    session.extend_policy(Cc::POLICY_NAME_HASH, &[&command.name_hash]);
-    session.policy.binding = PolicyBinding::NameHash(command.name_hash);
+    session.bind_once(Cc::POLICY_NAME_HASH, command.name_hash, PolicyBinding::NameHash)?;
     Ok(Response {})
 }
 

@@ -27,14 +27,7 @@ command! {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let session = tpm.policy_session_mut(command.policy_session)?;
-    if command.p_hash.len() != session.hash.digest_size() {
-        return Err(Rc::SIZE.parameter(1));
-    }
-    if session.policy.binding != PolicyBinding::None {
-        return Err(Rc::CPHASH);
-    }
-    session.extend_policy(Cc::POLICY_PARAMETERS, &[&command.p_hash]);
-    session.policy.binding = PolicyBinding::Parameters(command.p_hash);
+    session.bind_once(Cc::POLICY_PARAMETERS, command.p_hash, PolicyBinding::Parameters)?;
     Ok(Response {})
 }
 
