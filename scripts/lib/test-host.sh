@@ -92,7 +92,8 @@ test_host_retrying() {
 test_host_command() {
     local variable
     printf 'export TEST_HOST_JOB=%q HOME=/root LC_ALL=C.UTF-8 TEST_HOST=1\n' "$job"
-    for variable in PATH CARGO_TARGET_DIR VTPM_TEST_LENGTH RUST_BACKTRACE RUST_LOG; do
+    for variable in PATH CARGO_TARGET_DIR VTPM_TEST_LENGTH RUST_BACKTRACE RUST_LOG \
+        PAIR_SIDE PAIR_SELF PAIR_PEER; do
         [[ -z ${!variable:-} ]] || printf 'export %s=%q\n' "$variable" "${!variable}"
     done
     [[ $tpm == none ]] || printf 'export TPM2TOOLS_TCTI=device:/dev/tpmrm0\n'
