@@ -1,4 +1,6 @@
 //! Register accesses of any size and alignment, cut into pieces that touch one register.
+//!
+//! A piece has 1, 2 or 4 bytes and is aligned to its size, as on a bus and in QEMU's memory core.
 
 /// The part of an access that falls into one aligned 32-bit word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +9,7 @@ pub(crate) struct Piece {
     pub(crate) word: u64,
     /// First byte within the word, 0 to 3.
     pub(crate) first: usize,
-    /// Bytes touched, 1 to 4.
+    /// Bytes touched: 1, 2 or 4.
     pub(crate) size: usize,
     /// Where this piece begins in the access's data.
     pub(crate) at: usize,
@@ -59,7 +61,9 @@ pub(crate) fn pieces(offset: u64, length: usize) -> impl Iterator<Item = Piece> 
         let left = length.checked_sub(at).filter(|left| *left > 0)?;
         let address = offset.checked_add(at as u64)?;
         let first = (address & 3) as usize;
-        let piece = Piece { word: address & !3, first, size: left.min(4 - first), at };
+        let aligned = 1 << first.trailing_zeros().min(2);
+        let whole = 1 << left.ilog2().min(2);
+        let piece = Piece { word: address & !3, first, size: aligned.min(whole), at };
         at += piece.size;
         Some(piece)
     })
@@ -69,16 +73,23 @@ pub(crate) fn pieces(offset: u64, length: usize) -> impl Iterator<Item = Piece> 
 mod tests {
     use super::*;
 
+    fn sizes(offset: u64, length: usize) -> Vec<(u64, usize, usize)> {
+        pieces(offset, length).map(|piece| (piece.word, piece.first, piece.size)).collect()
+    }
+
     #[test]
-    fn an_unaligned_access_is_cut_at_word_boundaries() {
+    fn an_access_is_cut_into_aligned_pieces() {
+        assert_eq!(sizes(0x18, 8), [(0x18, 0, 4), (0x1c, 0, 4)]);
+        assert_eq!(sizes(0x1a, 4), [(0x18, 2, 2), (0x1c, 0, 2)]);
+        assert_eq!(sizes(0x19, 4), [(0x18, 1, 1), (0x18, 2, 2), (0x1c, 0, 1)]);
+        assert_eq!(sizes(0x1b, 2), [(0x18, 3, 1), (0x1c, 0, 1)]);
+        assert_eq!(sizes(0x18, 3), [(0x18, 0, 2), (0x18, 2, 1)]);
+        assert_eq!(sizes(0x18, 0), []);
+    }
+
+    #[test]
+    fn a_piece_has_its_value_and_mask_in_their_place() {
         let cut: Vec<_> = pieces(0x1a, 4).collect();
-        assert_eq!(
-            cut,
-            [
-                Piece { word: 0x18, first: 2, size: 2, at: 0 },
-                Piece { word: 0x1c, first: 0, size: 2, at: 2 },
-            ]
-        );
         assert_eq!(cut[0].value(&[1, 2, 3, 4]), 0x0201_0000);
         assert_eq!(cut[0].mask(), 0xffff_0000);
         assert_eq!(cut[1].value(&[1, 2, 3, 4]), 0x0000_0403);

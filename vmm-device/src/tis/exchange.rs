@@ -31,18 +31,21 @@ impl<T: Trigger, E: Events> Tis<T, E> {
             | self.port(locality).state.status_bits()
     }
 
-    /// The PTP allows one of the bits in a write. Of several, cancel comes first, then
-    /// resetEstablishment; commandReady, go and responseRetry work only alone, as in QEMU.
+    /// The PTP allows one of the bits in a write. Of several, commandReady, go and responseRetry
+    /// work only alone, as in QEMU; commandReady goes with cancel too, and nothing goes with
+    /// resetEstablishment.
     pub(super) fn write_status(&mut self, locality: Locality, value: u32) -> Action {
         let state = self.port(locality).state;
+        let step = value & (spec::STS_COMMAND_READY | spec::STS_GO | spec::STS_RESPONSE_RETRY);
         if value & spec::STS_CANCEL != 0 && state == State::Execution {
+            self.aborting |= step == spec::STS_COMMAND_READY;
             return self.cancel();
         }
         if value & spec::STS_RESET_ESTABLISHMENT != 0 && locality >= Locality::THREE {
             self.established = false;
             return Action::ResetEstablished { locality };
         }
-        match value & (spec::STS_COMMAND_READY | spec::STS_GO | spec::STS_RESPONSE_RETRY) {
+        match step {
             spec::STS_COMMAND_READY => self.command_ready(locality),
             spec::STS_GO if state == (State::Reception { whole: true }) => {
                 self.port_mut(locality).state = State::Execution;

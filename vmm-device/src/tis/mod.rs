@@ -216,7 +216,7 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         self.read = 0;
     }
 
-    fn read_piece(&mut self, piece: &Piece, narrow: bool, data: &mut [u8]) {
+    fn read_piece(&mut self, piece: &Piece, data: &mut [u8]) {
         let Some(locality) = Locality::of_offset(piece.word) else {
             return piece.fill(u32::MAX, data);
         };
@@ -226,7 +226,7 @@ impl<T: Trigger, E: Events> Tis<T, E> {
                 *slot = self.read_fifo(locality);
             }
         } else {
-            let word = self.read_register(locality, register, narrow);
+            let word = self.read_register(locality, register, piece.size == 1);
             piece.fill(word, data);
         }
     }
@@ -319,9 +319,8 @@ impl<T: Trigger, E: Events> Tis<T, E> {
 
 impl<T: Trigger, E: Events> RegisterModel for Tis<T, E> {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
-        let narrow = data.len() == 1;
         for piece in pieces(offset, data.len()) {
-            self.read_piece(&piece, narrow, data);
+            self.read_piece(&piece, data);
         }
     }
 

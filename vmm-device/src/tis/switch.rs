@@ -24,20 +24,20 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         if value & spec::ACCESS_SEIZE != 0 {
             return self.seize(locality);
         }
-        let mut action = Action::None;
+        // A release of the active locality makes a request void.
+        if value & spec::ACCESS_ACTIVE != 0 && self.active == Some(locality) {
+            return self.release(locality);
+        }
         if value & spec::ACCESS_ACTIVE != 0 {
-            action = self.release(locality);
+            self.port_mut(locality).requesting = false;
         }
-        if value & spec::ACCESS_REQUEST != 0 && action == Action::None {
-            action = self.request(locality);
+        if value & spec::ACCESS_REQUEST != 0 && self.active != Some(locality) {
+            return self.request(locality);
         }
-        action
+        Action::None
     }
 
     fn request(&mut self, locality: Locality) -> Action {
-        if self.active == Some(locality) {
-            return Action::None;
-        }
         let other_runs = self.running().is_some_and(|runner| runner != locality);
         if self.active.is_some() || self.next.is_some() {
             self.port_mut(locality).requesting = true;
@@ -51,12 +51,8 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         Action::None
     }
 
-    /// Gives the TPM up, or takes a request back.
+    /// Gives the TPM up that `locality` has.
     pub(super) fn release(&mut self, locality: Locality) -> Action {
-        if self.active != Some(locality) {
-            self.port_mut(locality).requesting = false;
-            return Action::None;
-        }
         let requester = Locality::all().rev().find(|l| self.port(*l).requesting);
         match requester {
             Some(requester) if self.next.is_none() => self.switch_to(requester),
