@@ -73,6 +73,12 @@ impl Standing {
 
 /// The journal of the instance that leaves this host.
 pub trait SourceJournal {
+    /// What the instance is on this host.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn standing(&mut self) -> Result<Standing, JournalError>;
+
     /// Does ahead of time whatever is slow in [`entomb`](Self::entomb): sealing the key of the
     /// tombstone. Called before the blackout; changes nothing of the instance.
     ///
