@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 
-use proptest::prelude::*;
-
 use super::{spec::*, *};
 use crate::{BufferError, Polled, SnapshotError};
 
@@ -454,76 +452,4 @@ fn a_snapshot_in_an_impossible_state_is_refused_by_name() {
     let silent = CrbConfig::default();
     let refused = Crb::restore(silent, InMemoryBuffer::default(), Polled, NoEvents, &state);
     assert_eq!(refused.map(|_| ()), invalid("interrupts of a device that has none"));
-}
-
-/// What a guest and a VMM can do to a device.
-#[derive(Clone, Debug)]
-enum Step {
-    Read { offset: u64, length: usize },
-    Write { offset: u64, data: Vec<u8> },
-    Complete(Vec<u8>),
-    Fail,
-    SaveAndRestore,
-    Reset,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let registers = prop::sample::select(vec![
-        LOC_CTRL,
-        CTRL_REQ,
-        CTRL_CANCEL,
-        CTRL_START,
-        CTRL_START,
-        INT_ENABLE,
-        INT_STATUS,
-        DATA_BUFFER,
-    ]);
-    let offset = prop_oneof![9 => registers, 1 => any::<u64>(), 1 => 0u64..0x1010];
-    let bit = (0u32..32).prop_map(|bit| (1u32 << bit).to_le_bytes().to_vec());
-    let data = prop_oneof![
-        3 => Just(vec![1, 0, 0, 0]),
-        2 => bit,
-        1 => Just(COMMAND.to_vec()),
-        1 => prop::collection::vec(any::<u8>(), 0..9),
-    ];
-    let step = prop_oneof![
-        4 => (offset.clone(), 0usize..9).prop_map(|(offset, length)| Step::Read { offset, length }),
-        20 => (offset, data).prop_map(|(offset, data)| Step::Write { offset, data }),
-        3 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Step::Complete),
-        1 => Just(Step::Fail),
-        1 => Just(Step::SaveAndRestore),
-        1 => prop::bool::weighted(0.1)
-            .prop_map(|reset| if reset { Step::Reset } else { Step::SaveAndRestore }),
-    ];
-    prop::collection::vec(step, 0..200)
-}
-
-proptest! {
-    #[test]
-    fn no_sequence_of_accesses_panics_or_reaches_an_impossible_state(steps in steps()) {
-        let mut guest = guest();
-        for step in steps {
-            let busy = guest.0.is_busy();
-            match step {
-                Step::Read { offset, length } => guest.0.read(offset, &mut vec![0; length]),
-                Step::Write { offset, data } => match guest.0.write(offset, &data) {
-                    Action::Execute { .. } => {
-                        prop_assert!(!busy, "two commands at once");
-                        prop_assert!(guest.0.is_assigned());
-                    }
-                    Action::Cancel => prop_assert!(busy, "nothing to cancel"),
-                    action => prop_assert_eq!(action, Action::None),
-                },
-                Step::Complete(response) => {
-                    prop_assert_eq!(guest.0.complete(&response).is_ok(), busy);
-                }
-                Step::Fail => prop_assert_eq!(guest.0.fail().is_ok(), busy),
-                Step::SaveAndRestore => guest = restore(&guest),
-                Step::Reset => prop_assert_eq!(guest.0.reset() == Action::Cancel, busy),
-            }
-            let pending = guest.read(INT_STATUS) != 0;
-            prop_assert_eq!(guest.0.trigger().0.get(), pending, "the line follows its causes");
-            prop_assert_eq!(guest.read(CTRL_START) == 1, guest.0.is_busy());
-        }
-    }
 }

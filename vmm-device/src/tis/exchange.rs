@@ -32,8 +32,8 @@ impl<T: Trigger, E: Events> Tis<T, E> {
     }
 
     /// The PTP allows one of the bits in a write. Of several, commandReady, go and responseRetry
-    /// work only alone, as in QEMU; commandReady goes with cancel too, and nothing goes with
-    /// resetEstablishment.
+    /// work only alone, as in QEMU. With cancel and resetEstablishment they work too, but not so
+    /// that a write would ask for two actions.
     pub(super) fn write_status(&mut self, locality: Locality, value: u32) -> Action {
         let state = self.port(locality).state;
         let step = value & (spec::STS_COMMAND_READY | spec::STS_GO | spec::STS_RESPONSE_RETRY);
@@ -43,8 +43,16 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         }
         if value & spec::STS_RESET_ESTABLISHMENT != 0 && locality >= Locality::THREE {
             self.established = false;
+            if state != State::Execution && step != spec::STS_GO {
+                let _nothing: Action = self.write_step(locality, step);
+            }
             return Action::ResetEstablished { locality };
         }
+        self.write_step(locality, step)
+    }
+
+    fn write_step(&mut self, locality: Locality, step: u32) -> Action {
+        let state = self.port(locality).state;
         match step {
             spec::STS_COMMAND_READY => self.command_ready(locality),
             spec::STS_GO if state == (State::Reception { whole: true }) => {

@@ -45,7 +45,7 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         }
         self.hashing = false;
         // No command can be running, so nothing has to be cancelled.
-        let _: Action = self.release(Locality::FOUR);
+        let _: Action = self.release();
         Action::HashEnd
     }
 }

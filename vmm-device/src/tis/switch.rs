@@ -24,14 +24,18 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         if value & spec::ACCESS_SEIZE != 0 {
             return self.seize(locality);
         }
-        // A release of the active locality makes a request void.
+        let requests = value & spec::ACCESS_REQUEST != 0;
         if value & spec::ACCESS_ACTIVE != 0 && self.active == Some(locality) {
-            return self.release(locality);
+            let action = self.release();
+            // A request in the same write counts only once another locality has the TPM.
+            let handed_over = self.active.is_some_and(|active| active != locality);
+            self.port_mut(locality).requesting |= requests && handed_over;
+            return action;
         }
         if value & spec::ACCESS_ACTIVE != 0 {
             self.port_mut(locality).requesting = false;
         }
-        if value & spec::ACCESS_REQUEST != 0 && self.active != Some(locality) {
+        if requests && self.active != Some(locality) {
             return self.request(locality);
         }
         Action::None
@@ -51,8 +55,8 @@ impl<T: Trigger, E: Events> Tis<T, E> {
         Action::None
     }
 
-    /// Gives the TPM up that `locality` has.
-    pub(super) fn release(&mut self, locality: Locality) -> Action {
+    /// Makes the active locality give the TPM up.
+    pub(super) fn release(&mut self) -> Action {
         let requester = Locality::all().rev().find(|l| self.port(*l).requesting);
         match requester {
             Some(requester) if self.next.is_none() => self.switch_to(requester),

@@ -19,8 +19,9 @@ pub(crate) trait Machine {
     /// The command that the TPM was given, with its locality. Waits for it if `expected`.
     fn taken(&mut self, expected: bool) -> Option<(u8, Vec<u8>)>;
 
-    /// Ends the command that was taken, and waits until the device shows it.
-    fn answer(&mut self, response: &[u8]);
+    /// Ends the command that was taken, and waits until the device shows it. An error says that
+    /// it never did.
+    fn answer(&mut self, response: &[u8]) -> Result<(), String>;
 
     /// Cancels that were asked for since the last call.
     fn cancels(&mut self) -> usize;
@@ -54,22 +55,19 @@ fn run_case(case: &Case, machine: &mut dyn Machine) -> Result<(), String> {
             format!("line {} of \"{}\": {}: {found}", line.number, case.name, line.text)
         })
     });
-    let left = run.finish();
-    outcome.and_then(|()| match left {
-        Some(command) => Err(format!("\"{}\" left a command unseen: {command:02x?}", case.name)),
-        None => Ok(()),
-    })
+    let left = run.finish().map_err(|left| format!("end of \"{}\": {left}", case.name));
+    outcome.and(left)
 }
 
 /// A run of one case.
-pub(crate) struct Run<'a> {
-    pub(crate) machine: &'a mut dyn Machine,
-    pub(crate) running: bool,
+struct Run<'a> {
+    machine: &'a mut dyn Machine,
+    running: bool,
 }
 
 impl Run<'_> {
     /// Takes a step; the error says what was found instead.
-    pub(crate) fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Read { size, offset, value, mask } => {
                 let found = self.machine.read(*size, *offset);
@@ -107,38 +105,37 @@ impl Run<'_> {
             }
             Step::TpmAnswers(response) => {
                 same(std::mem::take(&mut self.running), || "no command runs".into())?;
-                self.machine.answer(response);
-                Ok(())
+                self.machine.answer(response)
             }
             Step::TpmCancels(count) => {
                 let found = self.machine.cancels();
                 same(found == *count, || format!("found {found}"))
             }
-            Step::Reset => {
-                self.reset();
-                Ok(())
+            Step::Reset => self.reset(),
+        }
+    }
+
+    /// Ends what runs, so that a reset need not wait. A command that nobody looked at is an error.
+    fn finish(&mut self) -> Result<(), String> {
+        self.end_command()?;
+        match self.machine.taken(false) {
+            Some((_, command)) => {
+                self.machine.answer(&FAILURE)?;
+                Err(format!("a command that nobody looked at: {command:02x?}"))
             }
+            None => Ok(()),
         }
     }
 
-    /// Ends what runs, so that a reset need not wait; the command that nobody had looked at.
-    pub(crate) fn finish(&mut self) -> Option<Vec<u8>> {
-        if std::mem::take(&mut self.running) {
-            self.machine.answer(&FAILURE);
-        }
-        let left = self.machine.taken(false);
-        if left.is_some() {
-            self.machine.answer(&FAILURE);
-        }
-        left.map(|(_, command)| command)
+    fn end_command(&mut self) -> Result<(), String> {
+        if std::mem::take(&mut self.running) { self.machine.answer(&FAILURE) } else { Ok(()) }
     }
 
-    fn reset(&mut self) {
-        if std::mem::take(&mut self.running) {
-            self.machine.answer(&FAILURE);
-        }
+    fn reset(&mut self) -> Result<(), String> {
+        self.end_command()?;
         self.machine.reset();
         self.machine.cancels();
+        Ok(())
     }
 }
 

@@ -6,13 +6,15 @@
 //!
 //!     cargo test -p vmm-device --test qemu -- --ignored
 
+mod daemon;
 mod machine;
 mod ours;
 mod qemu;
+mod random;
 mod script;
 mod tpm;
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use vmm_device::{
     crb::{Crb, InMemoryBuffer},
@@ -47,6 +49,18 @@ fn run(device: Device, machine: &mut dyn Machine) {
         failures.extend(found.into_iter().map(|failure| format!("{name}, {failure}")));
     }
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_the_differences_that_the_scripts_show_and_no_others() {
+    let all = [scripts(Device::Tis), scripts(Device::Crb)].concat();
+    let lines = all.iter().flat_map(|(_, script)| &script.cases).flat_map(|case| &case.lines);
+    let shown: BTreeSet<String> = lines.filter_map(|line| line.difference.clone()).collect();
+    let readme = include_str!("../../README.md");
+    let table = readme.lines().skip_while(|line| !line.starts_with("| row |")).skip(2);
+    let rows = table.map_while(|line| line.strip_prefix("| `")?.split_once('`'));
+    let listed: BTreeSet<String> = rows.map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(shown, listed);
 }
 
 #[test]

@@ -137,9 +137,9 @@ impl<M: Renew> Machine for Ours<M> {
         self.commands.pop_front()
     }
 
-    fn answer(&mut self, response: &[u8]) {
+    fn answer(&mut self, response: &[u8]) -> Result<(), String> {
         self.rest();
-        self.model.complete(response).expect("a command runs");
+        self.model.complete(response).map_err(|cause| cause.to_string())
     }
 
     fn cancels(&mut self) -> usize {

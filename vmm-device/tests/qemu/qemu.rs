@@ -33,21 +33,32 @@ pub(crate) struct Qemu {
     qtest: BufReader<UnixStream>,
     monitor: BufReader<UnixStream>,
     irq: bool,
-    tpm: HeldTpm,
+    /// The TPM that the test answers for.
+    tpm: Option<HeldTpm>,
     /// One message for each response that the device has taken (TIS).
     responses: Receiver<()>,
     _folder: TempDir,
 }
 
 impl Qemu {
-    /// QEMU with `device`, started.
+    /// QEMU with `device`, started, and a TPM that the test answers for.
     pub(crate) fn start(device: Device) -> Self {
         let folder = tempfile::tempdir().expect("a folder for sockets");
+        let socket = folder.path().join("tpm");
+        let tpm = HeldTpm::listen(&socket);
+        Self::launch(device, folder, &socket, Some(tpm))
+    }
+
+    /// QEMU with `device`, started, and the TPM whose control socket is at `socket`.
+    pub(crate) fn with_tpm(device: Device, socket: &Path) -> Self {
+        Self::launch(device, tempfile::tempdir().expect("a folder for sockets"), socket, None)
+    }
+
+    fn launch(device: Device, folder: TempDir, socket: &Path, tpm: Option<HeldTpm>) -> Self {
         let at = |name: &str| folder.path().join(name);
-        let tpm = HeldTpm::listen(&at("tpm"));
         let qtest = UnixListener::bind(at("qtest")).expect("a socket for qtest");
         let monitor = UnixListener::bind(at("monitor")).expect("a socket for the monitor");
-        let mut process = command(device, folder.path()).spawn().unwrap_or_else(|cause| {
+        let mut process = command(device, folder.path(), socket).spawn().unwrap_or_else(|cause| {
             panic!("qemu-system-x86_64 cannot be started: {cause}; install qemu-system-x86")
         });
         let errors = process.stderr.take().expect("it is piped");
@@ -89,6 +100,10 @@ impl Qemu {
         }
     }
 
+    fn held(&self) -> &HeldTpm {
+        self.tpm.as_ref().expect("the test answers for this TPM")
+    }
+
     /// A command of the monitor, and the message that shows that it was done.
     fn monitor(&mut self, command: &str, done: &str) {
         writeln!(self.monitor.get_mut(), "{command}").expect("QEMU runs");
@@ -128,27 +143,30 @@ impl Machine for Qemu {
     }
 
     fn taken(&mut self, expected: bool) -> Option<(u8, Vec<u8>)> {
-        self.tpm.taken(expected)
+        self.held().taken(expected)
     }
 
-    fn answer(&mut self, response: &[u8]) {
-        self.tpm.answer(response);
-        match self.device {
-            Device::Tis => {
-                self.responses.recv_timeout(PATIENCE).expect("QEMU takes the response");
-            }
+    fn answer(&mut self, response: &[u8]) -> Result<(), String> {
+        self.held().answer(response);
+        let taken = match self.device {
+            Device::Tis => self.responses.recv_timeout(PATIENCE).is_ok(),
             Device::Crb => {
                 let begun = Instant::now();
-                while self.read(4, crb::spec::CTRL_START) != 0 {
-                    assert!(begun.elapsed() < PATIENCE, "QEMU does not take the response");
+                while self.read(4, crb::spec::CTRL_START) != 0 && begun.elapsed() < PATIENCE {
                     thread::sleep(Duration::from_micros(100));
                 }
+                begun.elapsed() < PATIENCE
             }
+        };
+        if taken {
+            return Ok(());
         }
+        *self = Self::start(self.device);
+        Err("QEMU does not take the response; it was started again".into())
     }
 
     fn cancels(&mut self) -> usize {
-        self.tpm.cancels()
+        self.held().cancels()
     }
 
     fn reset(&mut self) {
@@ -176,7 +194,7 @@ impl Drop for Qemu {
     }
 }
 
-fn command(device: Device, folder: &Path) -> Command {
+fn command(device: Device, folder: &Path, tpm: &Path) -> Command {
     let at = |name: &str| folder.join(name).display().to_string();
     let program = env::var("QEMU").unwrap_or("qemu-system-x86_64".into());
     let mut command = Command::new(program);
@@ -185,7 +203,7 @@ fn command(device: Device, folder: &Path) -> Command {
     command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-qtest").arg(format!("unix:{}", at("qtest")));
     command.arg("-qmp").arg(format!("unix:{}", at("monitor")));
-    command.arg("-chardev").arg(format!("socket,id=control,path={}", at("tpm")));
+    command.arg("-chardev").arg(format!("socket,id=control,path={}", tpm.display()));
     command.args(["-tpmdev", "emulator,id=tpm,chardev=control", "-device"]);
     command.arg(match device {
         Device::Tis => "tpm-tis,tpmdev=tpm",

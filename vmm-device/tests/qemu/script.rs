@@ -33,7 +33,7 @@
 use vmm_device::{crb, tis};
 
 /// A script that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) device: Device,
     pub(crate) cases: Vec<Case>,
@@ -47,14 +47,14 @@ pub(crate) enum Device {
 }
 
 /// What happens between two resets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) lines: Vec<Line>,
 }
 
 /// A step, and where it stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) number: usize,
     pub(crate) text: String,

@@ -4,7 +4,6 @@ mod exchange;
 mod interrupts;
 mod launch;
 mod locality;
-mod random;
 mod snapshot;
 
 use std::{
