@@ -159,9 +159,7 @@ impl Transport {
             register::QUEUE_SIZE_MAX => {
                 self.registers().queue().map_or(0, |queue| queue.size_max.into())
             }
-            register::QUEUE_READY => {
-                self.registers().queue().map_or(0, |queue| queue.ready.into())
-            }
+            register::QUEUE_READY => self.registers().queue().map_or(0, |queue| queue.ready.into()),
             register::INTERRUPT_STATUS => self.shared.interrupt.status(),
             register::STATUS => self.registers().status | self.shared.interrupt.device_status(),
             // No shared memory: length and base of each region are all ones.

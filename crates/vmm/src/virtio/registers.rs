@@ -86,8 +86,7 @@ impl Registers {
 
     /// Whether the driver's choice can be lived with (clause 3.1.1, and 6.1: no legacy drivers).
     pub(super) fn features_are_acceptable(&self) -> bool {
-        self.driver_features & !self.features == 0
-            && self.driver_features & feature::VERSION_1 != 0
+        self.driver_features & !self.features == 0 && self.driver_features & feature::VERSION_1 != 0
     }
 
     /// The selected queue, if there is one.

@@ -134,7 +134,8 @@ impl Transport {
             let missing = driver_features & !here.features;
             return Err(format!("its driver uses features that it lacks here: {missing:#x}"));
         }
-        let rings = if restored.has_driver() { self.resume_rings(&restored, saved)? } else { vec![] };
+        let rings =
+            if restored.has_driver() { self.resume_rings(&restored, saved)? } else { vec![] };
         Ok((restored, rings))
     }
 

@@ -50,8 +50,7 @@ impl Mac {
         /// Ethernet, IPv4, lengths of both, "request reverse".
         const QUESTION: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 3];
         const NOBODY: [u8; 4] = [0; 4];
-        let parts: [&[u8]; 7] =
-            [&BROADCAST, &self.0, &RARP, &QUESTION, &self.0, &NOBODY, &self.0];
+        let parts: [&[u8]; 7] = [&BROADCAST, &self.0, &RARP, &QUESTION, &self.0, &NOBODY, &self.0];
         let mut frame = [0; SMALLEST];
         for (to, from) in frame.iter_mut().zip(parts.into_iter().flatten()) {
             *to = *from;
@@ -75,14 +74,17 @@ impl FromStr for Mac {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
-            *octet = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+            let part = parts.next().filter(|part| {
+                part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit())
+            });
+            *octet = u8::from_str_radix(part.ok_or_else(wrong)?, 16).map_err(|_| wrong())?;
         }
         if parts.next().is_some() {
             return Err(wrong());
         }
-        Self::new(octets)
-            .ok_or_else(|| format!("{text} names a group of cards or none; make its first octet 52"))
+        Self::new(octets).ok_or_else(|| {
+            format!("{text} names a group of cards or none; make its first octet 52")
+        })
     }
 }
 

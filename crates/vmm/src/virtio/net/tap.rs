@@ -98,7 +98,9 @@ impl Tap {
         }
         let set = |flag: c_int| request.flags & flags(flag) != 0;
         if !set(IFF_TAP) {
-            return Err("it is a tun interface (packets); a tap interface (frames) is needed".into());
+            return Err(
+                "it is a tun interface (packets); a tap interface (frames) is needed".into()
+            );
         }
         if set(IFF_VNET_HDR) || !set(IFF_NO_PI) {
             return Err("it adds headers to frames; open it with IFF_NO_PI, without \
