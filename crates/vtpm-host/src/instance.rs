@@ -138,6 +138,12 @@ impl Instance {
         self.core.shared.generation.load(Ordering::Acquire)
     }
 
+    /// How often the instance has moved; 0 without a store.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.core.store().map_or(0, |store| store.role().epoch())
+    }
+
     /// Starts the thread that owns the instance from now on.
     ///
     /// # Errors
