@@ -221,16 +221,33 @@ impl Tpm {
         self.clock = start_clock(&mut self.drbg, now_ms, clock, safe);
     }
 
-    /// `TPM2_Startup`: `TPM_RC_VALUE` when a resume was asked for and nothing was kept.
+    /// `TPM2_Startup`.
+    ///
+    /// # Errors
+    /// `TPM_RC_VALUE` for parameter 1 when a resume was asked for and nothing was kept, or H-CRTM
+    /// came before the last start and not before this one, or the other way round;
+    /// `TPM_RC_LOCALITY` when one of them came from locality 3 and the other did not (Part 3, 9.3).
     pub(crate) fn start(&mut self, resume: bool) -> Result<(), Rc> {
         let orderly = self.permanent.orderly;
         if resume && (orderly != Some(Su::STATE) || self.permanent.preserved.is_none()) {
-            return Err(Rc::VALUE);
+            return Err(Rc::VALUE.parameter(1));
         }
-        self.pre_startup.locality_3 = self.locality == 3;
+        // An H-CRTM measured as from locality 4, whatever locality starts the TPM.
+        self.pre_startup.locality_3 = self.locality == 3 && !self.pre_startup.hcrtm;
+        if let (true, Some(preserved)) = (resume, &self.permanent.preserved) {
+            // What was measured into the PCR that a resume brings back must have been measured
+            // this time, too.
+            let before = preserved.pre_startup;
+            if before.hcrtm != self.pre_startup.hcrtm {
+                return Err(Rc::VALUE.parameter(1));
+            }
+            if before.locality_3 != self.pre_startup.locality_3 {
+                return Err(Rc::LOCALITY);
+            }
+        }
         match self.permanent.preserved.take() {
             Some(preserved) if orderly == Some(Su::STATE) => {
-                let Preserved { reset, clear, pcrs, sessions } = *preserved;
+                let Preserved { reset, clear, pcrs, sessions, pre_startup: _ } = *preserved;
                 self.reset = reset;
                 self.sessions = sessions;
                 self.reset.restart_count = self.reset.restart_count.wrapping_add(1);
@@ -279,6 +296,7 @@ impl Tpm {
                 clear: self.clear.clone(),
                 pcrs: self.pcrs.clone(),
                 sessions,
+                pre_startup: self.pre_startup,
             }));
         }
         self.permanent.orderly = Some(if keep { Su::STATE } else { Su::CLEAR });

@@ -103,6 +103,8 @@ pub(crate) struct Preserved {
     pub(crate) clear: ClearState,
     pub(crate) pcrs: Pcrs,
     pub(crate) sessions: Sessions,
+    /// How the TPM was started that shut down: a resume must start the same way.
+    pub(crate) pre_startup: crate::startup::PreStartup,
 }
 
 /// A TPM 2.0.

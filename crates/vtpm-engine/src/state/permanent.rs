@@ -11,13 +11,15 @@ use crate::hierarchy::{Hierarchies, HierarchyAuth, Root};
 use crate::lockout::Lockout;
 use crate::pcr::POLICY_GROUPS;
 use crate::profile::Profile;
+use crate::startup::PreStartup;
 use crate::tpm::{Permanent, Policy, Preserved};
 use crate::wire::{Cc, Digest, MAX_BANKS, PcrSelection, Su};
 
 const PERMANENT: Kind = Kind::first("PERM");
 const HIERARCHIES: Kind = Kind::first("HIER");
 const LOCKOUT: Kind = Kind::first("LOCK");
-const PRESERVED: Kind = Kind::first("KEPT");
+/// Version 2: how the TPM was started.
+const PRESERVED: Kind = Kind { tag: "KEPT", version: 2, minimum: 1 };
 
 const WHAT: &str = "permanent state";
 /// More command codes than there are.
@@ -224,23 +226,31 @@ fn restore_lockout(reader: &mut Reader<'_>) -> Result<Lockout, Error> {
 }
 
 fn save_preserved(writer: &mut Writer, preserved: &Preserved) {
-    let Preserved { reset, clear, pcrs, sessions } = preserved;
+    let Preserved { reset, clear, pcrs, sessions, pre_startup } = preserved;
+    let PreStartup { hcrtm, locality_3 } = *pre_startup;
     writer.record(PRESERVED, |writer| {
         save_reset(writer, reset);
         save_clear(writer, clear);
         save_pcrs(writer, pcrs);
         save_sessions(writer, sessions);
+        writer.put(hcrtm);
+        writer.put(locality_3);
     });
 }
 
 fn restore_preserved(reader: &mut Reader<'_>, profile: &Profile) -> Result<Preserved, Error> {
     let limits = &profile.limits;
-    reader.record(PRESERVED, |reader, _| {
+    reader.record(PRESERVED, |reader, version| {
         Ok(Preserved {
             reset: restore_reset(reader)?,
             clear: restore_clear(reader, profile)?,
             pcrs: restore_pcrs(reader)?,
             sessions: restore_sessions(reader, limits.active_sessions, limits.loaded_sessions)?,
+            pre_startup: if version < 2 {
+                PreStartup::default()
+            } else {
+                PreStartup { hcrtm: reader.get(WHAT)?, locality_3: reader.get(WHAT)? }
+            },
         })
     })
 }

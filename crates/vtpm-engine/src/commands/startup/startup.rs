@@ -27,7 +27,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         return Err(Rc::LOCALITY);
     }
     let resume = command.startup_type.0 == Su::STATE;
-    tpm.start(resume).map_err(|rc| rc.parameter(1))?;
+    tpm.start(resume)?;
     Ok(Response {})
 }
 
@@ -63,6 +63,49 @@ mod tests {
         assert_eq!(client.rc(&command(Cc::STARTUP).put(0u16)), Rc::LOCALITY);
         client.locality = 3;
         client.run(&command(Cc::STARTUP).put(0u16)).unwrap();
+    }
+
+    fn h_crtm(client: &mut Client) {
+        client.tpm.hash_start();
+        client.tpm.hash_data(b"crtm");
+        client.tpm.hash_end();
+    }
+
+    #[test]
+    fn a_resume_needs_the_h_crtm_that_came_before_the_start() {
+        for (before, now) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut client = Client::initialized();
+            for came in [before, now] {
+                client.tpm.init();
+                if came {
+                    h_crtm(&mut client);
+                }
+                if client.tpm.permanent.preserved.is_none() {
+                    client.run(&command(Cc::STARTUP).put(0u16)).unwrap();
+                    client.run(&command(Cc::SHUTDOWN).put(1u16)).unwrap();
+                }
+            }
+            let rc = client.run(&command(Cc::STARTUP).put(1u16)).err();
+            assert_eq!(rc, (before != now).then_some(Rc::VALUE.parameter(1)));
+        }
+    }
+
+    #[test]
+    fn a_resume_comes_from_the_locality_of_the_start() {
+        for (before, now) in [(0, 3), (3, 0), (3, 3)] {
+            let mut client = Client::initialized();
+            client.locality = before;
+            client.run(&command(Cc::STARTUP).put(0u16)).unwrap();
+            client.run(&command(Cc::SHUTDOWN).put(1u16)).unwrap();
+            client.tpm.init();
+            client.locality = now;
+            let rc = client.run(&command(Cc::STARTUP).put(1u16)).err();
+            assert_eq!(rc, (before != now).then_some(Rc::LOCALITY));
+            if before != now {
+                // The other way to start is open.
+                client.run(&command(Cc::STARTUP).put(0u16)).unwrap();
+            }
+        }
     }
 
     #[test]
