@@ -152,6 +152,43 @@ pub(crate) const fn first(list: &[bool]) -> bool {
     }
 }
 
+/// Whether a command is refused in read-only mode (`TPM2_ReadOnlyControl`), whatever it is about.
+/// What writes an NV index depends on the index instead: [`Tpm::check_nv_mode`].
+pub(crate) fn is_refused_in_read_only_mode(code: Cc) -> bool {
+    matches!(
+        code,
+        Cc::CHANGE_EPS
+            | Cc::CHANGE_PPS
+            | Cc::CLEAR
+            | Cc::CLEAR_CONTROL
+            | Cc::CLOCK_RATE_ADJUST
+            | Cc::CLOCK_SET
+            | Cc::CREATE
+            | Cc::CREATE_LOADED
+            | Cc::CREATE_PRIMARY
+            | Cc::DICTIONARY_ATTACK_PARAMETERS
+            | Cc::EVICT_CONTROL
+            | Cc::HIERARCHY_CHANGE_AUTH
+            | Cc::HIERARCHY_CONTROL
+            | Cc::NV_CHANGE_AUTH
+            | Cc::NV_DEFINE_SPACE
+            | Cc::NV_DEFINE_SPACE_2
+            | Cc::NV_GLOBAL_WRITE_LOCK
+            | Cc::NV_INCREMENT
+            | Cc::NV_UNDEFINE_SPACE
+            | Cc::NV_UNDEFINE_SPACE_SPECIAL
+            | Cc::OBJECT_CHANGE_AUTH
+            | Cc::PCR_ALLOCATE
+            | Cc::PCR_SET_AUTH_POLICY
+            | Cc::PCR_SET_AUTH_VALUE
+            | Cc::PP_COMMANDS
+            | Cc::SET_ALGORITHM_SET
+            | Cc::SET_CAPABILITY
+            | Cc::SET_COMMAND_CODE_AUDIT_STATUS
+            | Cc::SET_PRIMARY_POLICY
+    )
+}
+
 /// Declares the structures of a command: see [the module](self).
 ///
 /// An error in parameter `n` gets that number, and bytes left over are `TPM_RC_SIZE`.

@@ -162,7 +162,7 @@ pub(crate) static ROWS: &[Row] = rows! {
     NV_DEFINE_SPACE_2 nv::nv_define_space_2 [User] { nv presence }
     NV_READ_PUBLIC_2 nv::nv_read_public_2 [] {}
     SET_CAPABILITY capability::set_capability [User] { nv }
-    READ_ONLY_CONTROL hierarchy::read_only_control [User] { nv }
+    READ_ONLY_CONTROL hierarchy::read_only_control [User] { nv presence }
 };
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use crate::tpm::Tpm;
 use crate::wire::{Rc, RhPlatform};
 
 command! {
-    /// Turns read-only mode on or off: in it, commands that change NV are refused.
+    /// Turns read-only mode on or off: in it, commands are refused that change what outlives a start,
+    /// or make keys.
     #[doc(alias = "TPM2_ReadOnlyControl")]
     Command {
         handles {
@@ -31,8 +32,9 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
 
 #[cfg(test)]
 mod tests {
+    use crate::commands::nv::test_util::{INDEX, ORDINARY, with_index, write};
     use crate::test_util::{Client, command};
-    use crate::wire::{Auth, Cc, Handle, Rc};
+    use crate::wire::{Auth, Cc, Handle, NvAttributes, Rc};
 
     #[test]
     fn nothing_permanent_changes_in_read_only_mode() {
@@ -47,7 +49,22 @@ mod tests {
         client.run(&mode(true)).unwrap();
         assert_eq!(client.rc(&change), Rc::READ_ONLY);
         client.run(&command(Cc::GET_RANDOM).put(1u16)).unwrap();
+        // What a start undoes goes on.
+        let extend = command(Cc::PCR_EXTEND).handle(Handle(16)).password(b"").put(0u32);
+        client.run(&extend).unwrap();
+        client.run(&command(Cc::SHUTDOWN).put(0u16)).unwrap();
         client.run(&mode(false)).unwrap();
         client.run(&change).unwrap();
+    }
+
+    #[test]
+    fn an_index_is_written_in_read_only_mode_only_if_a_start_clears_it() {
+        let fleeting = ORDINARY.with(NvAttributes::ORDERLY).with(NvAttributes::CLEAR_ST_CLEAR);
+        for (attributes, refused) in [(ORDINARY, true), (fleeting, false)] {
+            let mut client = with_index(attributes, 4);
+            client.tpm.clear.read_only = true;
+            let rc = client.run(&write(INDEX, b"data", 0)).err();
+            assert_eq!(rc, refused.then_some(Rc::READ_ONLY));
+        }
     }
 }

@@ -24,6 +24,7 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
+    tpm.check_nv_mode(command.nv_index)?;
     match tpm.check_nv_read(command.auth_handle.handle(), command.nv_index.handle()) {
         // What is locked already needs nothing, whoever asks.
         Err(Rc::NV_LOCKED) => return Ok(Response {}),

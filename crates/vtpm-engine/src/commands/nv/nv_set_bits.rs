@@ -27,6 +27,7 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
+    tpm.check_nv_mode(command.nv_index)?;
     tpm.check_nv_write(command.auth_handle.handle(), command.nv_index.handle())?;
     let index = tpm.nv_index(command.nv_index)?;
     if index.kind() != NvType::Bits {

@@ -81,7 +81,7 @@ fn find(
     let two = || value.first_chunk::<2>().map(|bytes| u32::from(u16::from_be_bytes(*bytes)));
     let four = || value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
     let found = match capability {
-        Cap::ALGS | Cap::ECC_CURVES => two() == Some(property),
+        Cap::ALGS | Cap::ECC_CURVES => two() == Some(property & 0xffff),
         // The attributes have the command's code in their low bits.
         Cap::COMMANDS => four().map(|attributes| attributes & 0x2000_ffff) == Some(property),
         Cap::HANDLES if Handle(property).is_session() => {

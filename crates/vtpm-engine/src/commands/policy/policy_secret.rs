@@ -1,6 +1,7 @@
 //! TPM2_PolicySecret: Part 3, clause 23.4, revision 1.59.
 
 use crate::commands::command;
+use crate::nv::NvIndex;
 use crate::policy::{Assertion, Blame, Timeout};
 use crate::session::authorize::Authorized;
 use crate::tpm::Tpm;
@@ -41,6 +42,11 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
+    let entity = command.auth_handle.handle();
+    let kind = tpm.nv.index(entity).map(NvIndex::kind);
+    if tpm.clear.read_only && matches!(kind, Some(NvType::PinPass | NvType::PinFail)) {
+        return Err(Rc::READ_ONLY);
+    }
     let session = tpm.policy_session(command.policy_session)?;
     let trial = session.is_trial();
     let mut timeout = 0;
@@ -50,7 +56,6 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         let nonce = Some(&command.nonce_tpm);
         tpm.check_assertion(session, timeout, &command.cp_hash_a, nonce, blame)?;
     }
-    let entity = command.auth_handle.handle();
     let assertion = Assertion {
         code: Cc::POLICY_SECRET,
         name: &tpm.name(entity),
@@ -61,8 +66,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     };
     tpm.adopt_assertion(command.policy_session, &assertion)?;
     // A ticket would be a use of a PIN that is not counted.
-    let pin = tpm.nv.index(entity).is_some_and(|index| index.kind() == NvType::PinPass);
-    if command.expiration >= 0 || trial || pin {
+    if command.expiration >= 0 || trial || kind == Some(NvType::PinPass) {
         let policy_ticket = Ticket::null(Tag::AUTH_SECRET);
         return Ok(Response { timeout: Timeout::empty(), policy_ticket });
     }
