@@ -44,7 +44,8 @@ impl Tpm {
 
     fn dispatch(&mut self, command: &[u8], response: &mut Vec<u8>) -> Result<(), Rc> {
         let algorithms = self.profile.algorithms;
-        let mut reader = Reader::new(command, &algorithms);
+        let places = self.places();
+        let mut reader = Reader::new(command, &algorithms).with_places(places);
         let tag = reader.get::<Tag>()?;
         if !matches!(tag, Tag::SESSIONS | Tag::NO_SESSIONS) {
             return Err(Rc::BAD_TAG);
@@ -55,10 +56,10 @@ impl Tpm {
         }
         let code = reader.get::<Cc>()?;
         let row = self.admit(code)?;
-        let (handles, count) = self.read_handles(row, &mut reader)?;
+        let (handles, count) = read_handles(row, &mut reader)?;
         let handles = handles.get(..count).ok_or(Rc::FAILURE)?;
-        for (position, handle) in handles.iter().enumerate() {
-            self.check_loaded(*handle, position).map_err(|rc| rc.handle(position as u32 + 1))?;
+        for (position, (number, handle)) in (1u32..).zip(handles).enumerate() {
+            self.check_loaded(*handle, position).map_err(|rc| rc.handle(number))?;
         }
         let area = if tag == Tag::SESSIONS {
             let size = reader.get::<u32>()? as usize;
@@ -79,7 +80,7 @@ impl Tpm {
         if authorized.decrypt.is_some() {
             let mut parameters = zeroize::Zeroizing::new(reader.rest().to_vec());
             self.decrypt_parameter(&authorized, &mut parameters)?;
-            let mut reader = Reader::new(&parameters, &algorithms);
+            let mut reader = Reader::new(&parameters, &algorithms).with_places(places);
             (row.run)(self, &authorized, handles, &mut reader, &mut reply)?;
         } else {
             (row.run)(self, &authorized, handles, &mut reader, &mut reply)?;
@@ -101,34 +102,23 @@ impl Tpm {
         if started == (code == Cc::STARTUP) {
             return Err(Rc::INITIALIZE);
         }
-        if self.clear.read_only && row.flags.nv && !is_allowed_in_read_only_mode(code) {
+        if self.clear.read_only && commands::is_refused_in_read_only_mode(code) {
             return Err(Rc::READ_ONLY);
         }
         Ok(row)
     }
-
-    fn read_handles(
-        &self,
-        row: &Row,
-        reader: &mut Reader<'_>,
-    ) -> Result<([Handle; MAX_HANDLES], usize), Rc> {
-        let mut handles = [Handle::NULL; MAX_HANDLES];
-        let mut count = 0;
-        for (slot, check) in handles.iter_mut().zip(row.handles) {
-            count += 1;
-            let number = count as u32;
-            let handle = reader.get::<Handle>().map_err(|rc| rc.handle(number))?;
-            check(handle).map_err(|rc| rc.handle(number))?;
-            *slot = handle;
-        }
-        Ok((handles, count))
-    }
 }
 
-/// Commands that may change NV even in read-only mode: to leave it, and to end the session with
-/// the TPM (Part 1 of revision 1.83, on read-only mode).
-fn is_allowed_in_read_only_mode(code: Cc) -> bool {
-    matches!(code, Cc::READ_ONLY_CONTROL | Cc::SHUTDOWN | Cc::DICTIONARY_ATTACK_LOCK_RESET)
+/// The handles of the handle area, each checked as it is read.
+fn read_handles(row: &Row, reader: &mut Reader<'_>) -> Result<([Handle; MAX_HANDLES], usize), Rc> {
+    let mut handles = [Handle::NULL; MAX_HANDLES];
+    for ((number, slot), check) in (1u32..).zip(&mut handles).zip(row.handles) {
+        *slot = reader
+            .handle()
+            .and_then(|handle| check(handle).map(|()| handle))
+            .map_err(|rc| rc.handle(number))?;
+    }
+    Ok((handles, row.handles.len().min(MAX_HANDLES)))
 }
 
 fn write_response(tag: Tag, reply: &Reply, sessions: &[u8], response: &mut Vec<u8>) {

@@ -5,7 +5,7 @@ use crate::hierarchy::Hierarchy;
 use crate::object::Slot;
 use crate::tpm::{Policy, Tpm};
 use crate::wire::{
-    Auth, Handle, HandleType, Marshal, Name, NvAttributes, NvType, ObjectAttributes, Rc,
+    Auth, Handle, HandleType, Marshal, Name, NvAttributes, NvType, ObjectAttributes, Places, Rc,
 };
 
 /// The role in which a handle is authorized (Part 1, clause 17.2).
@@ -36,9 +36,6 @@ impl Tpm {
     /// `position` is the handle's zero-based place.
     pub(crate) fn check_loaded(&self, handle: Handle, position: usize) -> Result<(), Rc> {
         let missing = Err(Rc::reference_handle(position));
-        if !self.is_in_range(handle) {
-            return Err(Rc::VALUE);
-        }
         match handle.kind() {
             Some(HandleType::Permanent) => match handle.act() {
                 Some(act) if usize::from(act) >= self.clear.acts.len() => Err(Rc::VALUE),
@@ -65,14 +62,9 @@ impl Tpm {
         }
     }
 
-    /// Whether a session or transient object could have this handle at all.
-    pub(crate) fn is_in_range(&self, handle: Handle) -> bool {
-        let limit = match handle.kind() {
-            Some(HandleType::HmacSession | HandleType::PolicySession) => self.sessions.slots.len(),
-            Some(HandleType::Transient) => self.objects.slots().len(),
-            _ => return true,
-        };
-        (handle.index() as usize) < limit
+    /// How many sessions and transient objects can have a handle.
+    pub(crate) fn places(&self) -> Places {
+        Places { sessions: self.sessions.slots.len(), objects: self.objects.slots().len() }
     }
 
     fn check_persistent(&self, handle: Handle) -> Result<(), Rc> {

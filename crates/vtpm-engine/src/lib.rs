@@ -20,6 +20,7 @@
         clippy::panic,
         clippy::indexing_slicing,
         clippy::unreachable,
+        clippy::arithmetic_side_effects,
     )
 )]
 

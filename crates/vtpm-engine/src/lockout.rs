@@ -77,12 +77,15 @@ impl Tpm {
         self.persist();
     }
 
-    /// Forgets failed tries as time passes.
+    /// Forgets failed tries as time passes, and all of them while protection is switched off.
     pub(crate) fn heal_lockout(&mut self) {
         let time = self.clock.time;
         let lockout = &mut self.permanent.lockout;
         let mut changed = false;
-        if lockout.recovery_time != 0 && lockout.failed_tries != 0 {
+        if lockout.recovery_time == 0 {
+            changed = lockout.failed_tries != 0;
+            lockout.failed_tries = 0;
+        } else if lockout.failed_tries != 0 {
             let period = u64::from(lockout.recovery_time).saturating_mul(1000);
             let elapsed = time.saturating_sub(lockout.self_heal_timer);
             let forgotten = elapsed.checked_div(period).unwrap_or(0);
@@ -115,7 +118,8 @@ impl Tpm {
         if lockout.lockout_recovery == 0 {
             lockout.lockout_auth_enabled = true;
         }
-        if !orderly && lockout.used && lockout.recovery_time != 0 {
+        let counts = lockout.recovery_time != 0 && lockout.failed_tries < lockout.max_tries;
+        if !orderly && lockout.used && counts {
             lockout.failed_tries = lockout.failed_tries.saturating_add(1);
         }
         lockout.used = false;

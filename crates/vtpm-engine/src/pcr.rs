@@ -131,7 +131,7 @@ impl Pcrs {
             .map(|allocated| Bank {
                 alg: allocated.hash,
                 allocated: allocated.clone(),
-                values: vec![0; PCR_COUNT as usize * allocated.hash.digest_size()],
+                values: vec![0; allocated.hash.digest_size().saturating_mul(PCR_COUNT as usize)],
             })
             .collect();
         Self { banks }

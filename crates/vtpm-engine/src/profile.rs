@@ -82,6 +82,12 @@ impl Algorithms {
         bits.is_multiple_of(1024) && bits < 8 * 1024 && self.rsa >> (bits / 1024) & 1 != 0
     }
 
+    /// Bytes of the modulus of the largest RSA key.
+    pub fn max_rsa_bytes(&self) -> usize {
+        const BITS: [u16; 4] = [4096, 3072, 2048, 1024];
+        BITS.iter().find(|bits| self.has_rsa(**bits)).map_or(0, |bits| usize::from(bits / 8))
+    }
+
     /// Whether AES keys of so many bits are there.
     pub fn has_aes(&self, bits: u16) -> bool {
         bits.is_multiple_of(64) && bits < 8 * 64 && self.aes >> (bits / 64) & 1 != 0

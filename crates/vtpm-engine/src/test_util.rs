@@ -42,7 +42,7 @@ impl Platform for TestPlatform {
 }
 
 /// A response taken apart.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) handle: Option<Handle>,
     pub(crate) parameters: Vec<u8>,

@@ -273,6 +273,21 @@ pub fn hash(alg: HashAlg, parts: &[&[u8]]) -> Digest {
     hasher.finish()
 }
 
+/// Hashes data that is no secret, which may be long.
+///
+/// Where the processor has no instructions for it, the library's code is twice as fast as that of
+/// [`Hasher`]; but it gives no state to save, and what it worked on stays in memory.
+#[must_use]
+pub fn hash_public(alg: HashAlg, data: &[u8]) -> Digest {
+    match alg {
+        HashAlg::Sha1 => Digest::from_bytes(&openssl::sha::sha1(data)),
+        HashAlg::Sha256 => Digest::from_bytes(&openssl::sha::sha256(data)),
+        HashAlg::Sha384 => Digest::from_bytes(&openssl::sha::sha384(data)),
+        HashAlg::Sha512 => Digest::from_bytes(&openssl::sha::sha512(data)),
+        HashAlg::Sha3_256 | HashAlg::Sha3_384 | HashAlg::Sha3_512 => hash(alg, &[data]),
+    }
+}
+
 /// Whether the number of blocks in a saved state is below 2^48, which no message reaches. Counting
 /// on from a forged one could overflow.
 fn has_plausible_count(alg: HashAlg, saved: &[u8]) -> bool {
@@ -374,6 +389,9 @@ mod tests {
             assert_eq!(to_hex(&hash(alg, &[])), empty, "{alg:?}");
             assert_eq!(to_hex(&hash(alg, &[b"abc"])), abc, "{alg:?}");
             assert_eq!(to_hex(&hash(alg, &[&pattern(300)])), long, "{alg:?}");
+            assert_eq!(to_hex(&hash_public(alg, b"")), empty, "{alg:?}");
+            assert_eq!(to_hex(&hash_public(alg, b"abc")), abc, "{alg:?}");
+            assert_eq!(to_hex(&hash_public(alg, &pattern(300))), long, "{alg:?}");
         }
     }
 

@@ -79,7 +79,7 @@ impl Hmac {
     pub fn save(&self) -> Zeroizing<Vec<u8>> {
         let inner = Zeroizing::new(self.inner.save());
         let outer = Zeroizing::new(self.outer.save());
-        let mut saved = Zeroizing::new(Vec::with_capacity(inner.len() + outer.len()));
+        let mut saved = Zeroizing::new(Vec::with_capacity(inner.len().saturating_add(outer.len())));
         saved.extend_from_slice(&inner);
         saved.extend_from_slice(&outer);
         saved

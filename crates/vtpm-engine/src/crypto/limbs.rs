@@ -7,6 +7,7 @@
 //! length unless it says otherwise.
 
 use core::hint::black_box;
+use core::num::NonZero;
 
 use zeroize::Zeroizing;
 
@@ -110,9 +111,9 @@ pub(super) fn distance(a: &[u64], b: &[u64]) -> Limbs {
     larger
 }
 
-/// `a mod divisor` for a divisor that is not zero.
+/// `a mod divisor`, where zero counts as one.
 pub(super) fn rem_word(a: &[u64], divisor: u32) -> u32 {
-    let divisor = u64::from(divisor).max(1);
+    let divisor = NonZero::new(u64::from(divisor)).unwrap_or(NonZero::<u64>::MIN);
     let mut rem = 0u64;
     for limb in a.iter().rev() {
         rem = (rem << 32 | limb >> 32) % divisor;
@@ -155,7 +156,7 @@ pub(super) fn invert_word(e: u32, m: &[u64]) -> Option<Limbs> {
     for (to, limb) in sum.iter_mut().zip(m.iter().chain(&[0])) {
         (*to, carry) = limb.carrying_mul(factor, carry);
     }
-    let divisor = u64::from(e);
+    let divisor = NonZero::new(u64::from(e))?;
     let mut rem = 0u64;
     for limb in sum.iter_mut().rev() {
         let high = rem << 32 | *limb >> 32;

@@ -90,9 +90,7 @@ impl Object {
         let prepared = match &self.public.parms {
             PublicParms::Rsa(_) => {
                 let (modulus, exponent) = self.rsa_numbers()?;
-                // Where more than one prime is kept, the first of them comes first.
-                let prime = secret.get(..modulus.len() / 2).ok_or(Rc::KEY)?;
-                Prepared::Rsa(RsaPrivate::from_prime(modulus, exponent, prime).map_err(unfit)?)
+                Prepared::Rsa(RsaPrivate::from_prime(modulus, exponent, secret).map_err(unfit)?)
             }
             PublicParms::Ecc(parms) => {
                 Prepared::Ecc(EccPrivate::new(parms.curve, secret).map_err(unfit)?)

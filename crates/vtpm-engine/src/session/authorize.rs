@@ -159,15 +159,15 @@ impl Tpm {
         area: &[u8],
         authorized: &mut Authorized,
     ) -> Result<(), Rc> {
-        let mut reader = Reader::new(area, &self.profile.algorithms);
+        let mut reader = Reader::new(area, &self.profile.algorithms).with_places(self.places());
         let mut audit = false;
         while !reader.is_empty() {
             let position = authorized.entries.len();
-            let number = position as u32 + 1;
+            let number = number_of(position);
             if position == MAX_SESSIONS {
                 return Err(Rc::SIZE.session(number));
             }
-            let entry = self.parse_entry(&mut reader).map_err(|rc| rc.session(number))?;
+            let entry = parse_entry(&mut reader).map_err(|rc| rc.session(number))?;
             self.check_entry(request, &entry, authorized, &mut audit)
                 .map_err(|rc| rc.session(number))?;
             if entry.has(SessionAttributes::DECRYPT) {
@@ -179,22 +179,6 @@ impl Tpm {
             authorized.entries.push(entry);
         }
         Ok(())
-    }
-
-    fn parse_entry(&self, reader: &mut Reader<'_>) -> Result<Entry, Rc> {
-        let handle = reader.get::<ShAuthSession>()?.handle();
-        if !self.is_in_range(handle) {
-            return Err(Rc::VALUE);
-        }
-        Ok(Entry {
-            handle,
-            nonce_caller: reader.get()?,
-            attributes: reader.get()?,
-            auth: reader.get()?,
-            entity: None,
-            include_auth: false,
-            transient_auth: Auth::empty(),
-        })
     }
 
     fn check_entry(
@@ -266,7 +250,7 @@ impl Tpm {
         authorized: &mut Authorized,
         position: usize,
     ) -> Result<(), Rc> {
-        let number = position as u32 + 1;
+        let number = number_of(position);
         let entry = authorized.entries.get(position).ok_or(Rc::FAILURE)?;
         let (handle, attributes, entity) = (entry.handle, entry.attributes, entry.entity);
         if entry.is_password() {
@@ -575,7 +559,7 @@ impl Tpm {
         let entry = authorized.entries.get(position).ok_or(Rc::FAILURE)?;
         let session = self.sessions.get(entry.handle).ok_or(Rc::FAILURE)?;
         let extra = self.entry_auth(entry);
-        let number = position as u32 + 1;
+        let number = number_of(position);
         let (size, rest) =
             parameters.split_first_chunk_mut::<2>().ok_or(Rc::INSUFFICIENT.session(number))?;
         let size = usize::from(u16::from_be_bytes(*size));
@@ -583,6 +567,23 @@ impl Tpm {
         crypt::transform(session, &extra, &entry.nonce_caller, &session.nonce_tpm, false, data)
             .map_err(|rc| rc.session(number))
     }
+}
+
+/// The one-based number of a session, from its position; there are at most three.
+fn number_of(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn parse_entry(reader: &mut Reader<'_>) -> Result<Entry, Rc> {
+    Ok(Entry {
+        handle: reader.get::<ShAuthSession>()?.handle(),
+        nonce_caller: reader.get()?,
+        attributes: reader.get()?,
+        auth: reader.get()?,
+        entity: None,
+        include_auth: false,
+        transient_auth: Auth::empty(),
+    })
 }
 
 /// The template of a creation command: its second parameter, without the size.

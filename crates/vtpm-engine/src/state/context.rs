@@ -39,6 +39,8 @@ pub(crate) struct Header {
 }
 
 const KEY_SIZE: usize = 32;
+/// Bits of key and IV.
+const KEY_BITS: u32 = (KEY_SIZE + sym::BLOCK_SIZE) as u32 * 8;
 const FINGERPRINT_SIZE: usize = 8;
 
 impl Tpm {
@@ -97,14 +99,13 @@ impl Tpm {
     }
 
     fn context_key(&self, header: Header) -> (Zeroizing<Vec<u8>>, [u8; sym::BLOCK_SIZE]) {
-        let bits = (KEY_SIZE + sym::BLOCK_SIZE) as u32 * 8;
         let mut key = kdf::kdfa(
             self.context_integrity_hash(),
             self.proof(header.hierarchy).as_ref(),
             b"CONTEXT",
             &header.sequence.to_be_bytes(),
             &header.saved_handle.to_bytes(),
-            bits,
+            KEY_BITS,
         );
         let mut iv = [0; sym::BLOCK_SIZE];
         iv.iter_mut().zip(key.iter().skip(KEY_SIZE)).for_each(|(to, from)| *to = *from);

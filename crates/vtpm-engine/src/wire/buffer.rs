@@ -18,6 +18,8 @@ pub const MAX_NV_BUFFER: usize = 1024;
 pub const MAX_RSA_BYTES: usize = 512;
 /// `MAX_ECC_KEY_BYTES`: P-521.
 pub const MAX_ECC_BYTES: usize = 66;
+/// A secret that is encrypted to an ECC key: a `TPMS_ECC_POINT`.
+const MAX_ECC_SECRET: usize = 2 * (MAX_ECC_BYTES + 2);
 /// `MAX_SYM_DATA`: what a sealed object holds.
 pub const MAX_SYM_DATA: usize = 128;
 /// An upper bound for a wrapped sensitive area or a saved context.
@@ -73,6 +75,12 @@ impl<const MAX: usize> fmt::Debug for Buffer<MAX> {
 }
 
 fn read_sized<'a>(reader: &mut Reader<'a>, max: usize) -> Result<&'a [u8], Rc> {
+    // What holds a number of RSA holds none that is larger than the largest key of this TPM.
+    let max = if max == MAX_RSA_BYTES {
+        reader.algorithms().max_rsa_bytes().max(MAX_ECC_SECRET)
+    } else {
+        max
+    };
     let size = usize::from(reader.get::<u16>()?);
     if size > max {
         return Err(Rc::SIZE);
@@ -128,7 +136,8 @@ impl<const MAX: usize> Secret<MAX> {
     /// Drops trailing zeros, as authorization values are kept (Part 1, clause 17.6.4.2 on
     /// authorization values: trailing zeros are insignificant).
     pub fn trim_trailing_zeros(&mut self) {
-        let length = self.0.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let length =
+            self.0.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
         if let Some(tail) = self.0.get_mut(length..) {
             tail.zeroize();
         }

@@ -1,23 +1,62 @@
 //! Reading and writing of TPM structures: big-endian, unaligned, without padding
 //! (TPM 2.0 Library Part 1, clause 8; Part 2, clause 4).
 
-use super::Rc;
+use super::{Handle, HandleType, Rc};
 use crate::profile::Algorithms;
+
+/// How many places a TPM has for what handles number: a handle beyond them is no handle.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// For active sessions.
+    pub sessions: usize,
+    /// For transient objects.
+    pub objects: usize,
+}
+
+impl Places {
+    /// As many as there are handles.
+    const ALL: Places = Places { sessions: usize::MAX, objects: usize::MAX };
+
+    /// Whether there is a place for the session or transient object of this handle.
+    pub fn has(self, handle: Handle) -> bool {
+        let count = match handle.kind() {
+            Some(HandleType::HmacSession | HandleType::PolicySession) => self.sessions,
+            Some(HandleType::Transient) => self.objects,
+            _ => return true,
+        };
+        (handle.index() as usize) < count
+    }
+}
 
 /// A cursor over bytes that a guest sent.
 ///
 /// It carries the set of algorithms that this TPM has, because the specification makes an
-/// identifier of an unsupported algorithm an unmarshaling error.
+/// identifier of an unsupported algorithm an unmarshaling error, and the number of places, because
+/// a handle beyond them is one as well.
 #[derive(Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     algorithms: &'a Algorithms,
+    places: Places,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     pub fn new(bytes: &'a [u8], algorithms: &'a Algorithms) -> Self {
-        Self { bytes, algorithms }
+        Self { bytes, algorithms, places: Places::ALL }
+    }
+
+    /// A reader that takes no handle beyond these places.
+    #[must_use]
+    pub const fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// A handle, or `TPM_RC_VALUE` when this TPM has no place for it.
+    pub fn handle(&mut self) -> Result<Handle, Rc> {
+        let handle = self.get()?;
+        if self.places.has(handle) { Ok(handle) } else { Err(Rc::VALUE) }
     }
 
     /// What this TPM implements.

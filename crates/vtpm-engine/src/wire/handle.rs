@@ -137,7 +137,7 @@ impl<T: HandleInterface> HandleInterface for Option<T> {
 
 impl<T: HandleInterface> Unmarshal for Option<T> {
     fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
-        reader.get().and_then(Self::check)
+        reader.handle().and_then(Self::check)
     }
 }
 
@@ -160,7 +160,7 @@ macro_rules! handle_types {
 
         impl Unmarshal for $name {
             fn unmarshal(reader: &mut Reader<'_>) -> Result<Self, Rc> {
-                reader.get().and_then(Self::check)
+                reader.handle().and_then(Self::check)
             }
         }
 

@@ -21,7 +21,7 @@ mod structures;
 pub use algorithm::*;
 pub use attributes::*;
 pub use buffer::*;
-pub use codec::{List, Marshal, Reader, Unmarshal, marshal_sized};
+pub use codec::{List, Marshal, Places, Reader, Unmarshal, marshal_sized};
 pub(crate) use codec::{open_integer, structure};
 pub use constants::*;
 pub use handle::*;

@@ -345,7 +345,7 @@ impl Unmarshal for Tpm2bPublicPlus {
 
 /// `TPMU_SENSITIVE_COMPOSITE`: the secret itself, of the kind that the object's type says. For
 /// RSA it is one prime; some callers send the private exponent's five parts, hence the size.
-pub type SensitiveComposite = Secret<{ MAX_RSA_BYTES / 2 * 5 }>;
+pub type SensitiveComposite = Secret<{ MAX_RSA_BYTES / 2 }>;
 
 /// `TPMT_SENSITIVE`.
 #[doc(alias = "TPMT_SENSITIVE")]
@@ -366,7 +366,7 @@ impl Unmarshal for Sensitive {
         let alg = unmarshal_type(reader)?;
         let (auth, seed) = (reader.get()?, reader.get()?);
         let max = match alg {
-            Alg::RSA => MAX_RSA_BYTES / 2 * 5,
+            Alg::RSA => reader.algorithms().max_rsa_bytes() / 2,
             Alg::ECC => super::MAX_ECC_BYTES,
             Alg::SYMCIPHER => 32,
             _ => super::MAX_SYM_DATA,

@@ -108,7 +108,8 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     let capability = command.capability.0;
     let list = List::new(capability, command.property_count);
     let list = match capability {
-        Cap::ALGS => algorithms(tpm, list, property),
+        // Of a property that is an algorithm or a curve, only the low 16 bits count.
+        Cap::ALGS => algorithms(tpm, list, property as u16),
         Cap::HANDLES => list.extend(handles(tpm, Handle(property)).ok_or(Rc::HANDLE.parameter(2))?),
         Cap::COMMANDS => commands(list, property, |_| true, |row| command_attributes(row).0),
         Cap::PP_COMMANDS => commands(
@@ -126,7 +127,7 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
         Cap::TPM_PROPERTIES => tpm_properties(tpm, list, property),
         Cap::ECC_CURVES => {
             let curves = tpm.profile.algorithms.curves().map(|curve| curve.id());
-            list.extend(curves.filter(|id| u32::from(*id) >= property))
+            list.extend(curves.filter(|id| *id >= property as u16))
         }
         Cap::AUTH_POLICIES if !Handle(property).is(HandleType::Permanent) => {
             return Err(Rc::VALUE.parameter(2));
@@ -163,8 +164,8 @@ fn algorithm_attributes(alg: Alg) -> AlgorithmAttributes {
     }
 }
 
-fn algorithms(tpm: &Tpm, mut list: List, property: u32) -> List {
-    let has = |alg: &&Alg| tpm.profile.algorithms.has(**alg) && u32::from(alg.0) >= property;
+fn algorithms(tpm: &Tpm, mut list: List, first: u16) -> List {
+    let has = |alg: &&Alg| tpm.profile.algorithms.has(**alg) && alg.0 >= first;
     for alg in ALL_ALGORITHMS.iter().filter(has) {
         let attributes = algorithm_attributes(*alg);
         if !list.push(|out| {
@@ -370,6 +371,15 @@ mod tests {
         let mut client = Client::started();
         let reply = client.run(&get(Cap::TPM_PROPERTIES, 0x105, 1)).unwrap().parameters;
         assert_eq!(reply[9..], *b"\0\0\x01\x05VTPM");
+    }
+
+    #[test]
+    fn only_the_low_half_of_a_property_counts_where_it_is_an_algorithm_or_a_curve() {
+        let mut client = Client::started();
+        for capability in [Cap::ALGS, Cap::ECC_CURVES] {
+            let reply = client.run(&get(capability, 0xffff_0004, 100)).unwrap();
+            assert_eq!(reply, client.run(&get(capability, 4, 100)).unwrap());
+        }
     }
 
     #[test]

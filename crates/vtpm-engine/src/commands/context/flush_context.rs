@@ -23,9 +23,6 @@ command! {
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
     let handle = command.flush_handle.handle();
-    if !tpm.is_in_range(handle) {
-        return Err(Rc::VALUE.parameter(1));
-    }
     let flushed =
         if handle.is_session() { tpm.sessions.flush(handle) } else { tpm.objects.remove(handle) };
     if flushed { Ok(Response {}) } else { Err(Rc::HANDLE.parameter(1)) }
@@ -80,6 +77,15 @@ mod tests {
         for handle in beyond.into_iter().chain(other) {
             assert_eq!(client.rc(&flush(handle)), Rc::VALUE.parameter(1), "{handle:?}");
         }
+    }
+
+    #[test]
+    fn a_handle_beyond_all_places_is_told_before_bytes_left_over() {
+        let mut client = Client::started();
+        let rc = client.rc(&command(Cc::FLUSH_CONTEXT).put(Handle(0x03ff_0000)).put(0u8));
+        assert_eq!(rc, Rc::VALUE.parameter(1));
+        let rc = client.rc(&command(Cc::FLUSH_CONTEXT).put(Handle(0x8000_0000)).put(0u8));
+        assert_eq!(rc, Rc::SIZE);
     }
 
     #[test]

@@ -36,3 +36,19 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     tpm.persist();
     Ok(Response {})
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::test_util::{Client, command};
+    use crate::wire::{Cc, Handle};
+
+    #[test]
+    fn failed_tries_are_forgotten_when_protection_is_switched_off() {
+        let mut client = Client::started();
+        client.tpm.permanent.lockout.failed_tries = 2;
+        let switch = command(Cc::DICTIONARY_ATTACK_PARAMETERS).handle(Handle::LOCKOUT);
+        client.run(&switch.password(b"").put(10u32).put(0u32).put(0u32)).unwrap();
+        client.run(&command(Cc::READ_CLOCK)).unwrap();
+        assert_eq!(client.tpm.permanent.lockout.failed_tries, 0);
+    }
+}

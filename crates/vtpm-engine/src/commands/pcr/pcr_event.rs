@@ -1,7 +1,7 @@
 //! TPM2_PCR_Event: Part 3, clause 22.3, revision 1.59.
 
 use crate::commands::command;
-use crate::pcr::EventHashes;
+use crate::crypto::hash::{HashAlg, hash_public};
 use crate::session::authorize::Authorized;
 use crate::tpm::Tpm;
 use crate::wire::{DhPcr, Digest, DigestValues, Event, Ha, HandleInterface, Rc};
@@ -33,10 +33,10 @@ pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Res
     if pcr.is_some_and(|pcr| !tpm.may_extend(pcr)) {
         return Err(Rc::LOCALITY);
     }
-    let mut hashes = EventHashes::new(&tpm.pcrs);
-    hashes.update(&command.event_data);
+    let banks: Vec<HashAlg> = tpm.pcrs.banks.iter().map(|bank| bank.alg).collect();
     let mut digests = DigestValues::default();
-    for (alg, digest) in hashes.finish() {
+    for alg in banks {
+        let digest = hash_public(alg, &command.event_data);
         if let Some(pcr) = pcr {
             tpm.extend_pcr(pcr, alg, &digest);
         }

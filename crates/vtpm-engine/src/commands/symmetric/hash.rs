@@ -1,7 +1,7 @@
 //! TPM2_Hash: Part 3, clause 15.4, revision 1.59.
 
 use crate::commands::command;
-use crate::crypto::hash::{HashAlg, hash};
+use crate::crypto::hash::{HashAlg, hash_public};
 use crate::hierarchy::Hierarchy;
 use crate::object::sequence::starts_as_generated;
 use crate::session::authorize::Authorized;
@@ -34,7 +34,7 @@ command! {
 
 /// Runs the command.
 pub(crate) fn run(tpm: &mut Tpm, _: &Authorized, command: Command) -> Result<Response, Rc> {
-    let digest = hash(command.hash_alg, &[&command.data]);
+    let digest = hash_public(command.hash_alg, &command.data);
     let hierarchy = Hierarchy::of(command.hierarchy.handle()).ok_or(Rc::VALUE.parameter(3))?;
     let validation = if starts_as_generated(&command.data) {
         Ticket::null(Tag::HASHCHECK)

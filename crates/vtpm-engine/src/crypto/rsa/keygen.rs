@@ -99,8 +99,8 @@ fn find_prime(
 /// Whether the prime `p` would have a common factor of p - 1 with `e`.
 fn common_factor(candidate: &[u64], e: u32) -> bool {
     let (mut a, mut b) = (e, limbs::rem_word(&limbs::sub_word(candidate, 1), e));
-    while b != 0 {
-        (a, b) = (b, a % b);
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
     }
     a != 1
 }
@@ -125,7 +125,11 @@ fn has_small_factor(candidate: &[u64]) -> bool {
     false
 }
 
-#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, never at run time")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, never at run time"
+)]
 const fn small_primes() -> [u32; SIEVE_COUNT] {
     let mut composite = [false; SIEVE_LIMIT];
     let mut primes = [0; SIEVE_COUNT];

@@ -18,6 +18,8 @@ const PSS_TRAILER: u8 = 0xbc;
 const PKCS1_OVERHEAD: usize = 3;
 /// The shortest padding of PKCS1-v1_5.
 const PKCS1_MIN_PADDING: usize = 8;
+/// Where the zero that ends it stands at the earliest: behind the block's type and its zero.
+const PKCS1_MIN_END: u32 = 2 + PKCS1_MIN_PADDING as u32;
 
 impl RsaPrivate {
     /// RSASSA-PKCS1-v1_5: signs a digest.
@@ -100,7 +102,7 @@ impl RsaPrivate {
                     start.conditional_assign(&at.wrapping_add(1), end);
                     found |= end;
                     // Too early an end is the same as none.
-                    good &= !(end & Choice::from(u8::from(at < 2 + PKCS1_MIN_PADDING as u32)));
+                    good &= !(end & Choice::from(u8::from(at < PKCS1_MIN_END)));
                 }
             }
         }
@@ -206,7 +208,9 @@ fn digest_info(alg: HashAlg) -> Vec<u8> {
     };
     // All lengths are below 128, so each is one byte: an OID has at most 9, a digest 64.
     let (oid_len, digest_len) = (oid.len() as u8, alg.digest_size() as u8);
-    let mut info = vec![0x30, 8 + oid_len + digest_len, 0x30, 4 + oid_len, 0x06, oid_len];
+    let inner = oid_len.saturating_add(4);
+    let whole = inner.saturating_add(digest_len).saturating_add(4);
+    let mut info = vec![0x30, whole, 0x30, inner, 0x06, oid_len];
     info.extend_from_slice(&oid);
     info.extend_from_slice(&[0x05, 0x00, 0x04, digest_len]);
     info
