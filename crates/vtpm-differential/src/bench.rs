@@ -27,6 +27,9 @@ struct Target {
 
 const INDEX: u32 = 0x0180_0100;
 
+/// An idle instance may take no more memory.
+const MAX_IDLE_BYTES: u64 = 256 * 1024;
+
 /// Bytes of a command that needs nothing of earlier ones.
 fn bytes(command: &Command) -> Vec<u8> {
     let mut out = Vec::new();
@@ -122,17 +125,18 @@ fn serve(folder: &Path) -> Result<UnixStream> {
     std::thread::spawn(move || {
         let Ok((mut stream, _)) = listener.accept() else { return };
         let mut response = Vec::new();
-        loop {
-            let mut command = vec![0; 10];
-            if stream.read_exact(&mut command).is_err() {
-                return;
+        let mut command = [0; 4096];
+        let mut filled = 0;
+        // One read takes a whole command, as swtpm's does.
+        while let Ok(count @ 1..) = stream.read(&mut command[filled..]) {
+            filled += count;
+            let [_, _, size @ ..] = command;
+            let size = size.first_chunk().map_or(0, |size| u32::from_be_bytes(*size) as usize);
+            if filled < size.clamp(10, 4096) {
+                continue;
             }
-            let size = u32::from_be_bytes([command[2], command[3], command[4], command[5]]);
-            command.resize((size as usize).clamp(10, 4096), 0);
-            if stream.read_exact(&mut command[10..]).is_err() {
-                return;
-            }
-            tpm.execute(0, &command, &mut response);
+            filled = 0;
+            tpm.execute(0, &command[..size.clamp(10, 4096)], &mut response);
             if stream.write_all(&response).is_err() {
                 return;
             }
@@ -267,5 +271,6 @@ pub(crate) fn memory(count: usize) -> Result<()> {
         elapsed / count as u32
     );
     drop((first, instances));
+    ensure!(bytes < MAX_IDLE_BYTES, "that is more than the {MAX_IDLE_BYTES} bytes allowed");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use crate::cc;
 use crate::run::{CONTROL, Difference, ENGINE, ORACLE, Outcome};
+use crate::sent::{Parms, Sent};
 
 /// An intended difference.
 pub(crate) struct Rule {
@@ -63,6 +64,35 @@ fn sends_u16(outcome: &Outcome, values: &[u16]) -> bool {
     parameters.windows(2).any(|pair| values.contains(&u16::from_be_bytes([pair[0], pair[1]])))
 }
 
+/// The curve that a command names.
+fn sent_curve(outcome: &Outcome) -> Option<u16> {
+    let sent = &outcome.sent[ENGINE];
+    match outcome.code {
+        cc::ECC_PARAMETERS | cc::EC_EPHEMERAL => Sent::parameters(sent)?.u16(),
+        code => Parms::of(sent, code).curve,
+    }
+}
+
+/// The symmetric algorithm that a command names, with the size of its keys.
+fn sent_symmetric(outcome: &Outcome) -> Option<(u16, u16)> {
+    let sent = &outcome.sent[ENGINE];
+    let mut parameters = Sent::parameters(sent)?;
+    match outcome.code {
+        cc::START_AUTH_SESSION => {
+            parameters.skip_sized()?;
+            parameters.skip_sized()?;
+            let (_, rest) = parameters.rest().split_first()?;
+            let alg = u16::from_be_bytes(*rest.first_chunk()?);
+            Some((alg, rest.get(2..4).map_or(0, |bits| u16::from_be_bytes([bits[0], bits[1]]))))
+        }
+        cc::DUPLICATE => {
+            parameters.skip_sized()?;
+            Some((parameters.u16()?, parameters.u16().unwrap_or(0)))
+        }
+        code => Parms::of(sent, code).symmetric,
+    }
+}
+
 /// The items of a capability that is a list, without those that are meant to differ.
 fn common_items(outcome: &Outcome, side: usize, capability: u32) -> Vec<Vec<u8>> {
     let size = match capability {
@@ -104,7 +134,52 @@ fn is_capability_difference(outcome: &Outcome, difference: &Difference) -> bool 
     agree && (!all || expected.len() == got.len())
 }
 
+/// `TPM_ST` (Part 2, 6.9), as libtpms knows it.
+fn is_structure_tag(tag: u16) -> bool {
+    matches!(tag, 0x00c4 | 0x8000..=0x8002 | 0x8014..=0x801a | 0x8021..=0x8025)
+}
+
+/// Commands with a point or a coordinate.
+const POINTS: [u32; 11] = [
+    cc::CREATE,
+    cc::CREATE_PRIMARY,
+    cc::CREATE_LOADED,
+    cc::LOAD,
+    cc::LOAD_EXTERNAL,
+    cc::IMPORT,
+    cc::ECDH_ZGEN,
+    cc::ZGEN_2PHASE,
+    cc::COMMIT,
+    cc::VERIFY_SIGNATURE,
+    cc::POLICY_SIGNED,
+];
+
+/// Commands with a ticket, and which parameter it is.
+const TICKETS: [(u32, u32); 4] =
+    [(cc::SIGN, 3), (cc::CERTIFY_CREATION, 4), (cc::POLICY_AUTHORIZE, 4), (cc::POLICY_TICKET, 5)];
+
 static RULES: &[Rule] = &[
+    Rule {
+        reason: "a header's tag that is neither of the two is TPM_RC_BAD_TAG (Part 3, 5.2), answered with \
+                 TPM_ST_RSP_COMMAND (Part 2, 6.9); to libtpms a tag that is none at all is TPM_RC_VALUE",
+        matches: |outcome, difference| {
+            let tag = outcome.sent[ENGINE].first_chunk().map(|tag| u16::from_be_bytes(*tag));
+            difference.place == "code"
+                && rc(outcome) == (0x84, 0x1e)
+                && tag.is_some_and(|tag| !is_structure_tag(tag))
+        },
+    },
+    Rule {
+        reason: "a ticket's tag that is not that of its kind is TPM_RC_TAG (Part 2, 10.7.3 to 10.7.6); to \
+                 libtpms a tag that is none at all is TPM_RC_VALUE",
+        matches: |outcome, difference| {
+            difference.place == "code"
+                && TICKETS.iter().any(|(code, number)| {
+                    sent_u32(outcome, 6) == Some(*code)
+                        && rc(outcome) == (0xc4 | number << 8, 0xd7 | number << 8)
+                })
+        },
+    },
     Rule {
         reason: "two empty operands are equal (Part 2, 6.8); libtpms takes their signs from \
                  whatever stands in memory, and answers now so, now so",
@@ -173,28 +248,23 @@ static RULES: &[Rule] = &[
             difference.place == "code"
                 && base(rc(outcome).1) == RC_CURVE
                 && base(rc(outcome).0) != RC_CURVE
-                && sends_u16(outcome, &FOREIGN_CURVES)
+                && sent_curve(outcome).is_some_and(|curve| FOREIGN_CURVES.contains(&curve))
         },
     },
     Rule {
         reason: "TDES and Camellia are not offered: too weak, or of no use",
         matches: |outcome, difference| {
-            let foreign = |bytes: &[u8]| matches!(bytes, [0, 0x26, ..] | [0, 3, 0, 128 | 192]);
             difference.place == "code"
-                && matches!(base(rc(outcome).1), 0x96 | 0x84 | 0x8a)
+                && base(rc(outcome).1) == 0x96
                 && base(rc(outcome).0) != base(rc(outcome).1)
-                && (outcome.sent[ENGINE].windows(4).any(foreign)
-                    // TDES with a key size that is none.
-                    || base(rc(outcome).0) == 0x84 && sends_u16(outcome, &[3])
-                    || outcome.code == cc::TEST_PARMS && sends_u16(outcome, &FOREIGN_ALGORITHMS)
-                    || outcome.code == cc::START_AUTH_SESSION && sends_u16(outcome, &[3]))
+                && sent_symmetric(outcome).is_some_and(|(alg, _)| matches!(alg, 0x03 | 0x26))
         },
     },
     Rule {
         reason: "SM2 is not offered: neither as a signature nor as a key exchange",
         matches: |outcome, difference| {
             difference.place == "code"
-                && matches!(base(rc(outcome).1), 0x92 | 0x84)
+                && base(rc(outcome).1) == 0x92
                 && base(rc(outcome).0) != base(rc(outcome).1)
                 && sends_u16(outcome, &[0x1b])
         },
@@ -236,7 +306,7 @@ static RULES: &[Rule] = &[
         matches: |outcome, difference| {
             difference.place == "code"
                 && matches!(base(rc(outcome).0), 0x84)
-                && outcome.sent[ENGINE].windows(4).any(|bytes| bytes == [0, 6, 0, 192])
+                && sent_symmetric(outcome) == Some((0x06, 192))
         },
     },
     Rule {
@@ -245,9 +315,34 @@ static RULES: &[Rule] = &[
             difference.place == "code"
                 && (matches!(rc(outcome).0, 0 | 0x902) || base(rc(outcome).0) == 0x9a)
                 && base(rc(outcome).1) == 0x95
+                && POINTS.contains(&outcome.code)
                 && outcome.sent[ENGINE]
                     .windows(2)
                     .any(|size| size[0] == 0 && (67..=80).contains(&size[1]))
+        },
+    },
+    Rule {
+        reason: "a name has at most 66 bytes (Part 2, 10.5.3); libtpms rounds its own bound up to 68",
+        matches: |outcome, difference| {
+            let mut sent = Sent::parameters(&outcome.sent[ENGINE]);
+            let mut size = || sent.as_mut()?.u16();
+            let (first, code) = (size(), rc(outcome));
+            difference.place == "code"
+                && outcome.code == cc::POLICY_DUPLICATION_SELECT
+                && matches!(first, Some(67 | 68))
+                && base(code.0) == 0x9a
+                && base(code.1) == 0x95
+        },
+    },
+    Rule {
+        reason: "TDES, SM2 and Camellia are not offered: nor can they be tested",
+        matches: |outcome, difference| {
+            let list = outcome.sent[ENGINE].get(14..).unwrap_or(&[]).chunks_exact(2);
+            let mut algs = list.map(|alg| u16::from_be_bytes([alg[0], alg[1]]));
+            difference.place == "code"
+                && outcome.code == cc::INCREMENTAL_SELF_TEST
+                && rc(outcome) == (0, 0x1c4)
+                && algs.any(|alg| FOREIGN_ALGORITHMS.contains(&alg))
         },
     },
     Rule {
@@ -273,7 +368,8 @@ static RULES: &[Rule] = &[
         matches: |outcome, difference| {
             difference.place == "code"
                 && rc(outcome).0 == 0x902
-                && outcome.sent[ENGINE].windows(2).any(|bytes| bytes[0] == 0x81)
+                && (outcome.code == cc::EVICT_CONTROL
+                    || [10, 14, 18].iter().any(|at| outcome.sent[ENGINE].get(*at) == Some(&0x81)))
         },
     },
     Rule {

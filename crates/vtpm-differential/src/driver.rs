@@ -18,6 +18,8 @@ pub(crate) struct Finding {
     place: &'static str,
     steps: Vec<Step>,
     at: Id,
+    /// What was sent and answered.
+    first: String,
     report: String,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) undecided_texts: BTreeMap<String, u64>,
     pub(crate) skipped: u64,
     pub(crate) explained: BTreeMap<&'static str, u64>,
+    /// The same by command, place and codes: where a rule explains more than it should, it shows.
+    pub(crate) explained_texts: BTreeMap<(&'static str, String), u64>,
     pub(crate) findings: BTreeMap<String, Finding>,
     /// The shortest successful command of each kind, as the engine got it.
     pub(crate) seeds: BTreeMap<u32, Vec<u8>>,
@@ -95,6 +99,12 @@ impl Report {
         for difference in found {
             if let Some(rule) = outcome.and_then(|o| differences::explain(o, difference)) {
                 *self.explained.entry(rule.reason).or_default() += 1;
+                let text = outcome.map(|o| {
+                    let [expected, _, got] = o.rc.map(rc_name);
+                    format!("{}, {}: {expected}, {got}", cc::name(o.code), difference.place)
+                });
+                let text = text.unwrap_or_default();
+                *self.explained_texts.entry((rule.reason, text)).or_default() += 1;
                 continue;
             }
             failed = true;
@@ -111,6 +121,7 @@ impl Report {
                 place: difference.place,
                 steps: steps.to_vec(),
                 at: steps.len() - 1,
+                first: outcome.map(exchange).unwrap_or_default(),
                 report: String::new(),
             });
             finding.count += 1;
@@ -223,7 +234,7 @@ impl Finding {
     fn minimize(&mut self, rig: &mut Rig) -> Result<()> {
         let place = self.place;
         if !self.shows(rig, &self.steps.clone(), place)? {
-            self.report = "  (does not come again on new TPMs)\n".to_owned();
+            self.report = format!("  (does not come again on new TPMs)\n{}", self.first);
             return Ok(());
         }
         // First only what the last step needs, and starts; then all, cut down by halves.
@@ -267,13 +278,10 @@ impl Finding {
                 }
                 continue;
             };
-            let rc = outcome.rc;
-            out += &format!("  - {} {}\n", cc::name(outcome.code), hex(&outcome.sent[ENGINE]));
-            if id + 1 == steps.len() {
-                out +=
-                    &format!("    swtpm:  {} {}\n", rc_name(rc[ORACLE]), hex(&outcome.got[ORACLE]));
-                out +=
-                    &format!("    engine: {} {}\n", rc_name(rc[ENGINE]), hex(&outcome.got[ENGINE]));
+            if id + 1 < steps.len() {
+                out += &format!("  - {} {}\n", cc::name(outcome.code), hex(&outcome.sent[ENGINE]));
+            } else {
+                out += &exchange(outcome);
                 if let Verdict::Different(found) = verdict {
                     for difference in found {
                         out += &format!("    {}: {}\n", difference.place, difference.text);
@@ -284,6 +292,18 @@ impl Finding {
         self.report = out;
         Ok(())
     }
+}
+
+/// A command and its answers, in hexadecimal.
+fn exchange(outcome: &Outcome) -> String {
+    let answer = |side: usize| format!("{} {}", rc_name(outcome.rc[side]), hex(&outcome.got[side]));
+    format!(
+        "  - {} {}\n    swtpm:  {}\n    engine: {}\n",
+        cc::name(outcome.code),
+        hex(&outcome.sent[ENGINE]),
+        answer(ORACLE),
+        answer(ENGINE)
+    )
 }
 
 /// The steps that the last one needs, itself and the starts among them.

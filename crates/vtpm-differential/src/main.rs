@@ -16,6 +16,7 @@ mod keys;
 mod mutate;
 mod run;
 mod scenarios;
+mod sent;
 mod sides;
 mod step;
 mod templates;
@@ -53,7 +54,7 @@ struct Arguments {
     /// `command`.
     #[arg(long)]
     seeds: Option<PathBuf>,
-    /// Lists response codes by command.
+    /// Lists response codes by command, and what each intended difference explained.
     #[arg(long)]
     codes: bool,
 }
@@ -139,6 +140,9 @@ fn print_codes(report: &Report, all: bool) {
     if all {
         for ((command, code), count) in &report.codes {
             println!("{:28} {:26} {count}", cc::name(*command), rc_name(*code));
+        }
+        for ((reason, text), count) in &report.explained_texts {
+            println!("intended, {text} ({count} times): {reason}");
         }
     }
     let has = |command: u32, success: bool| {

@@ -7,7 +7,16 @@ use crate::step::{Seq, Step, cmd};
 use crate::templates::*;
 
 pub(super) fn all() -> Vec<Seq> {
-    vec![pcr(), allocate(), nv_ordinary(), nv_kinds(), nv_define_errors(), nv_locks(), nv_special()]
+    vec![
+        pcr(),
+        pcr_auth(),
+        allocate(),
+        nv_ordinary(),
+        nv_kinds(),
+        nv_define_errors(),
+        nv_locks(),
+        nv_special(),
+    ]
 }
 
 fn pcr() -> Seq {
@@ -48,6 +57,36 @@ fn pcr() -> Seq {
     s.run(cmd(cc::PCR_READ).u32(17));
     s.run(cmd(cc::GET_CAPABILITY).u32(5).u32(0).u32(10));
     s.run(cmd(cc::GET_CAPABILITY).u32(7).u32(0).u32(100));
+    s
+}
+
+fn pcr_auth() -> Seq {
+    let mut s = Seq::new("PCR: authorization values");
+    let extend =
+        |pcr, value: &[u8]| cmd(cc::PCR_EXTEND).h(pcr).pwd(value).u32(1).u16(0xb).b([5; 32]);
+    s.step(Step::Locality(2));
+    for (old, new) in [(&b""[..], &b"group"[..]), (b"group", b"other"), (b"other\0\0", b"")] {
+        for pcr in [20, 21, 22] {
+            s.run(extend(pcr, b""));
+            s.run(extend(pcr, b"group"));
+        }
+        s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(21).pwd(b"wrong").b2(new));
+        s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(21).b2(new));
+        // One group has the three: whichever is named sets the value of all.
+        s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(21).pwd(old).b2(new));
+        s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(16).pw().b2(new));
+    }
+    s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(22).pw().b2([7; 64]));
+    s.run(cmd(cc::PCR_SET_AUTH_VALUE).h(22).pwd(&[7; 64]).b2([8; 65]));
+    // A resume keeps the value, a restart does not.
+    for start in [1, 0] {
+        s.run(cmd(cc::SHUTDOWN).u16(1));
+        s.step(Step::Init);
+        s.run(cmd(cc::STARTUP).u16(start));
+        s.step(Step::Locality(2));
+        s.run(extend(20, b""));
+        s.run(extend(20, &[7; 64]));
+    }
     s
 }
 
