@@ -160,8 +160,9 @@ const TICKETS: [(u32, u32); 4] =
 
 static RULES: &[Rule] = &[
     Rule {
-        reason: "a header's tag that is neither of the two is TPM_RC_BAD_TAG (Part 3, 5.2), answered with \
-                 TPM_ST_RSP_COMMAND (Part 2, 6.9); to libtpms a tag that is none at all is TPM_RC_VALUE",
+        reason: "a header's tag that is neither of the two is TPM_RC_BAD_TAG (Part 3, 5.2), with \
+                 the tag TPM_ST_RSP_COMMAND (Part 2, 6.9); to libtpms a tag that is none at all \
+                 is TPM_RC_VALUE",
         matches: |outcome, difference| {
             let tag = outcome.sent[ENGINE].first_chunk().map(|tag| u16::from_be_bytes(*tag));
             difference.place == "code"
@@ -170,8 +171,8 @@ static RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "a ticket's tag that is not that of its kind is TPM_RC_TAG (Part 2, 10.7.3 to 10.7.6); to \
-                 libtpms a tag that is none at all is TPM_RC_VALUE",
+        reason: "a ticket's tag that is not that of its kind is TPM_RC_TAG (Part 2, 10.7.3 to \
+                 10.7.6); to libtpms a tag that is none at all is TPM_RC_VALUE",
         matches: |outcome, difference| {
             difference.place == "code"
                 && TICKETS.iter().any(|(code, number)| {
@@ -322,7 +323,7 @@ static RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "a name has at most 66 bytes (Part 2, 10.5.3); libtpms rounds its own bound up to 68",
+        reason: "a name has at most 66 bytes (Part 2, 10.5.3); libtpms rounds its bound up to 68",
         matches: |outcome, difference| {
             let mut sent = Sent::parameters(&outcome.sent[ENGINE]);
             let mut size = || sent.as_mut()?.u16();

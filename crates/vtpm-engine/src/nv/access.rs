@@ -16,8 +16,8 @@ const WRITES: Allows =
     Allows { owner: NvAttributes::OWNER_WRITE, platform: NvAttributes::PP_WRITE };
 
 impl Tpm {
-    /// `TPM_RC_READ_ONLY` when in read-only mode an index must not change: any but one that lives in
-    /// RAM and is cleared at each start (Part 3 of revision 1.83, 24.9).
+    /// `TPM_RC_READ_ONLY` when in read-only mode an index must not change: any but one that lives
+    /// in RAM and is cleared at each start (Part 3 of revision 1.83, 24.9).
     pub(crate) fn check_nv_mode(&self, handle: impl HandleInterface) -> Result<(), Rc> {
         let fleeting = NvAttributes::ORDERLY.with(NvAttributes::CLEAR_ST_CLEAR);
         if self.clear.read_only && !self.nv_index(handle)?.has(fleeting) {

@@ -6,8 +6,8 @@ use crate::tpm::Tpm;
 use crate::wire::{Rc, RhPlatform};
 
 command! {
-    /// Turns read-only mode on or off: in it, commands are refused that change what outlives a start,
-    /// or make keys.
+    /// Turns read-only mode on or off: in it, commands are refused that change what outlives a
+    /// start, or make keys.
     #[doc(alias = "TPM2_ReadOnlyControl")]
     Command {
         handles {
