@@ -39,6 +39,9 @@
 //! * No allocation depends on a length that a guest names; no loop on more than
 //!   [`MAX_DESCRIPTORS`]; the log gets a bounded number of lines from each device.
 //!
+//! A processor waits for a device's worker only where the specification has it wait: for a reset, for
+//! DRIVER_OK, and to stop a queue; and then for one request.
+//!
 //! Architecture invariant: guest memory is touched only by whoever holds the device's lock, and
 //! not while it is paused. All writes go through `vm-memory`, whose bitmap a live migration reads.
 //!

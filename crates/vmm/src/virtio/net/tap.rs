@@ -187,6 +187,8 @@ fn explain_attach(cause: &io::Error, name: &str) -> String {
 mod tests {
     use std::fs::File;
 
+    use vmm_sys_util::ioctl::ioctl_with_val;
+
     use super::*;
 
     #[test]
@@ -212,5 +214,53 @@ mod tests {
         assert!(error.contains("not negative"), "{error}");
         let error = Tap::inherit(1_000_000).unwrap_err().to_string();
         assert!(error.contains("not open"), "{error}");
+    }
+
+    /// Makes an interface that stays when its descriptor is closed.
+    fn make(name: &[u8], extra: c_int) {
+        let mut request =
+            Request { flags: flags(IFF_TAP | IFF_NO_PI | extra), ..Request::default() };
+        request.name[..name.len()].copy_from_slice(name);
+        let device = OpenOptions::new().read(true).write(true).open(CLONE_DEVICE).unwrap();
+        // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, whose layout `Request` has.
+        assert_eq!(unsafe { ioctl_with_mut_ref(&device, TUNSETIFF, &mut request) }, 0);
+        // SAFETY: TUNSETPERSIST takes a number.
+        assert_eq!(unsafe { ioctl_with_val(&device, libc::TUNSETPERSIST, 1) }, 0);
+    }
+
+    /// In a network namespace of its own, which vanishes with the thread.
+    #[test]
+    fn an_interface_is_opened_by_name_and_by_number_and_once() {
+        let in_namespace = || {
+            // SAFETY: takes this thread to another network namespace; no memory is involved.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0
+                || OpenOptions::new().write(true).open(CLONE_DEVICE).is_err()
+            {
+                eprintln!("not tested: this user may make no tap interfaces");
+                return;
+            }
+            make(b"plain0", 0);
+            let tap = Tap::open("plain0").unwrap();
+            let error = Tap::open("plain0").unwrap_err().to_string();
+            assert!(error.contains("another program uses it"), "{error}");
+            Tap::inherit(tap.as_fd().as_raw_fd()).unwrap();
+            let error = Tap::open("lo").unwrap_err().to_string();
+            assert!(error.contains("not a tap interface"), "{error}");
+
+            make(b"queues0", IFF_MULTI_QUEUE);
+            let error = Tap::open("queues0").unwrap_err().to_string();
+            assert!(error.contains("several queues"), "{error}");
+
+            let device = OpenOptions::new().read(true).write(true).open(CLONE_DEVICE).unwrap();
+            let error = Tap::inherit(device.as_raw_fd()).unwrap_err().to_string();
+            assert!(error.contains("TUNSETIFF"), "{error}");
+            let mut request =
+                Request { flags: flags(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), ..Request::default() };
+            // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, whose layout `Request` has.
+            assert_eq!(unsafe { ioctl_with_mut_ref(&device, TUNSETIFF, &mut request) }, 0);
+            let error = Tap::inherit(device.as_raw_fd()).unwrap_err().to_string();
+            assert!(error.contains("IFF_VNET_HDR"), "{error}");
+        };
+        std::thread::spawn(in_namespace).join().unwrap();
     }
 }
