@@ -21,14 +21,21 @@ const ANSWER_TAKEN: Duration = Duration::from_secs(30);
 /// What a channel is served on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// A Unix socket that is made at a path, with these permissions.
-    Unix { path: PathBuf, mode: Option<u32> },
+    /// A Unix socket that is made at a path, with these permissions and this owner.
+    Unix { path: PathBuf, mode: Option<u32>, owner: Ownership },
     /// A TCP port.
     Tcp { address: String, port: u16 },
     /// An inherited descriptor of a listening socket.
     Listening(i32),
     /// An inherited descriptor of a connection.
     Connected(i32),
+}
+
+/// Whom a socket is given to; to nobody else where nothing is said.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ownership {
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
 }
 
 /// A channel that is ready to be served.
@@ -53,6 +60,11 @@ impl Removed {
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
+
+    /// What is removed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Removed {
@@ -67,8 +79,8 @@ impl Channel {
     /// that is made is removed when what comes with it is dropped.
     pub(crate) fn open(endpoint: &Endpoint) -> Result<(Self, Option<Removed>)> {
         match endpoint {
-            Endpoint::Unix { path, mode } => {
-                let (listener, removed) = listen_on_path(path, *mode)?;
+            Endpoint::Unix { path, mode, owner } => {
+                let (listener, removed) = listen_on_path(path, *mode, *owner)?;
                 Ok((Self::Open(Listener::Unix(listener)), Some(removed)))
             }
             Endpoint::Tcp { address, port } => {
@@ -96,7 +108,12 @@ impl Channel {
     }
 }
 
-fn listen_on_path(path: &Path, mode: Option<u32>) -> Result<(UnixListener, Removed)> {
+/// Listens on a path; a socket there that nobody serves any more is replaced.
+pub(crate) fn listen_on_path(
+    path: &Path,
+    mode: Option<u32>,
+    owner: Ownership,
+) -> Result<(UnixListener, Removed)> {
     let dead =
         UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
     if dead {
@@ -108,6 +125,10 @@ fn listen_on_path(path: &Path, mode: Option<u32>) -> Result<(UnixListener, Remov
     if let Some(mode) = mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
             .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    }
+    if owner != Ownership::default() {
+        std::os::unix::fs::chown(path, owner.uid, owner.gid)
+            .with_context(|| format!("cannot change the owner of {}", path.display()))?;
     }
     Ok((listener, removed))
 }

@@ -9,10 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::channel::{Received, Stream};
 use crate::info;
-use crate::instance::Job;
 use crate::protocol::{
-    BAD_LOCALITY, BAD_ORDINAL, BAD_PARAMETER, FAIL, IO_ERROR, MAX_FIXED, Needs, Parse, RETRY,
-    Request, Response, SUCCESS, needs, parse,
+    BAD_LOCALITY, BAD_ORDINAL, BAD_PARAMETER, BlobKind, FAIL, IO_ERROR, MAX_FIXED, Needs, Parse,
+    RETRY, Request, Response, SUCCESS, needs, parse,
 };
 use crate::server::{Session, serve_given};
 
@@ -40,7 +39,7 @@ pub(crate) fn serve(mut stream: Stream, session: &Arc<Session>) -> End {
             Parse::TooLarge | Parse::Incomplete => Some(End::Closed),
             Parse::Whole(_) | Parse::Bad(_) => None,
         };
-        let running = session.instance.is_running();
+        let running = session.tpm.is_running();
         let response = match parse {
             _ if needs == Needs::Running && !running || needs == Needs::Stopped && running => {
                 Response::result(BAD_ORDINAL)
@@ -94,60 +93,54 @@ fn read_message(stream: &mut Stream) -> Option<Message> {
 }
 
 fn answer(session: &Arc<Session>, request: Request, descriptor: Option<OwnedFd>) -> Response {
-    let instance = &session.instance;
+    let tpm = &session.tpm;
     let result = match request {
         Request::GetCapability => return Response::capabilities(),
-        Request::GetConfig => return Response::config(session.encrypted),
-        Request::GetEstablished => return Response::established(instance.established()),
-        Request::GetStateBlob { kind, offset } => {
-            let blob = match kind {
-                Some(kind) => instance.ask(|reply| Job::GetBlob { kind, reply }),
-                None => Some(Err(RETRY)),
-            };
-            return match blob.unwrap_or(Err(FAIL)) {
-                Ok(blob) => Response::blob(SUCCESS, &blob, offset),
-                Err(result) => Response::blob(result, &[], 0),
-            };
+        Request::GetConfig => {
+            return Response::config(session.encrypted, tpm.encrypts_blobs());
         }
+        Request::GetEstablished => return Response::established(tpm.established()),
+        Request::GetStateBlob { kind, offset } => return state_blob(session, kind, offset),
         Request::GetInfo { flags, offset } => {
             return Response::info(&info::info(&session.profile, flags), offset);
         }
-        Request::SetBufferSize(size) if size > 0 && instance.is_running() => Some(BAD_ORDINAL),
+        Request::SetBufferSize(size) if size > 0 && tpm.is_running() => BAD_ORDINAL,
         Request::SetBufferSize(size) => {
             return Response::buffer_size(session.set_buffer_size(size));
         }
         Request::Cancel => {
-            instance.cancel();
-            Some(SUCCESS)
+            tpm.cancel();
+            SUCCESS
         }
-        Request::SetLocality(locality) => {
-            Some(if session.set_locality(locality) { SUCCESS } else { BAD_LOCALITY })
-        }
-        Request::SetDataFd => Some(set_data_descriptor(session, descriptor)),
-        // The store is locked as long as this process lives.
-        Request::LockStorage { retries: _ } => Some(SUCCESS),
-        Request::Init { delete_volatile } => {
-            instance.ask(|reply| Job::Init { delete_volatile, reply })
-        }
-        Request::HashStart => instance.ask(|reply| Job::HashStart { reply }),
-        Request::HashData(data) => instance.ask(|reply| Job::HashData { data, reply }),
-        Request::HashEnd => instance.ask(|reply| Job::HashEnd { reply }),
-        Request::StoreVolatile => instance.ask(|reply| Job::StoreVolatile { reply }),
-        Request::ResetEstablished(locality) => {
-            instance.ask(|reply| Job::ResetEstablished { locality, reply })
-        }
-        // There is no migration key, so this cannot be read.
-        Request::SetStateBlob { encrypted: true, .. } => Some(BAD_PARAMETER),
-        Request::SetStateBlob { kind, data, encrypted: false } => {
-            instance.ask(|reply| Job::SetBlob { kind, data, reply })
-        }
-        Request::Stop => instance.ask(|reply| Job::Stop { reply }),
+        Request::SetLocality(locality) => match session.set_locality(locality) {
+            true => SUCCESS,
+            false => BAD_LOCALITY,
+        },
+        Request::SetDataFd => set_data_descriptor(session, descriptor),
+        Request::LockStorage { retries } => tpm.lock(retries),
+        // A running state is used once; deleting it asks for no more than that.
+        Request::Init { delete_volatile: _ } => tpm.init(),
+        Request::HashStart => tpm.hash_start(),
+        Request::HashData(data) => tpm.hash_data(&data),
+        Request::HashEnd => tpm.hash_end(),
+        Request::StoreVolatile => tpm.store_volatile(),
+        Request::ResetEstablished(locality) => tpm.reset_established(locality),
+        Request::SetStateBlob { kind, encrypted, data } => tpm.set_blob(kind, encrypted, data),
+        Request::Stop => tpm.stop(),
         Request::Shutdown => {
-            instance.shut_down();
-            Some(SUCCESS)
+            session.shut_down();
+            SUCCESS
         }
     };
-    Response::result(result.unwrap_or(FAIL))
+    Response::result(result)
+}
+
+fn state_blob(session: &Session, kind: Option<BlobKind>, offset: u32) -> Response {
+    let encrypted = session.tpm.encrypts_blobs();
+    match kind.map_or(Err(RETRY), |kind| session.tpm.get_blob(kind, offset)) {
+        Ok(blob) => Response::blob(SUCCESS, encrypted, &blob, offset),
+        Err(result) => Response::blob(result, false, &[], 0),
+    }
 }
 
 /// Serves the data channel on a descriptor that the caller sent along. There is one data channel

@@ -32,7 +32,7 @@ const BAD_SIZE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42];
 pub(crate) fn serve(mut stream: Stream, session: &Session) {
     while let Some(message) = read_message(&mut stream) {
         let Some(answer) = answer(session, &message) else { return };
-        if !stream.answer(&answer) {
+        if !stream.answer(&answer) || session.disconnect {
             return;
         }
     }
@@ -76,17 +76,17 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
-/// The answer to a message; absent once the TPM's thread has ended.
+/// The answer to a message; absent if it has no place in the protocol.
 fn answer(session: &Session, message: &[u8]) -> Option<Vec<u8>> {
     if word(message, 0) != Some(SEND_COMMAND) {
-        return execute(session, session.locality(), message);
+        return Some(execute(session, session.locality(), message));
     }
     let Some((header, command)) = message.split_at_checked(HEADER) else {
         return Some(BAD_SIZE.to_vec());
     };
     let locality = header.get(4).copied().unwrap_or_default();
     let response = if session.set_locality(locality) {
-        execute(session, locality, command)?
+        execute(session, locality, command)
     } else {
         BAD_LOCALITY.to_vec()
     };
@@ -94,12 +94,12 @@ fn answer(session: &Session, message: &[u8]) -> Option<Vec<u8>> {
     Some([&size.to_be_bytes(), response.as_slice(), &[0; 4]].concat())
 }
 
-fn execute(session: &Session, locality: u8, command: &[u8]) -> Option<Vec<u8>> {
+fn execute(session: &Session, locality: u8, command: &[u8]) -> Vec<u8> {
     // A TPM that does not run says so, whatever the command.
-    if session.instance.is_running() && command.len() > session.buffer_size() as usize {
-        return Some(BAD_SIZE.to_vec());
+    if session.tpm.is_running() && command.len() > session.buffer_size() as usize {
+        return BAD_SIZE.to_vec();
     }
-    session.instance.execute(locality, command.to_vec().into())
+    session.tpm.execute(locality, command.to_vec())
 }
 
 #[cfg(test)]

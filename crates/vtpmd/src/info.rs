@@ -1,8 +1,11 @@
 //! What the daemon says of itself and of the TPM, as JSON in the form that swtpm has.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use vtpm_engine::Profile;
+
+use crate::tpm::running_path;
 
 /// `GET_INFO` asks for the specification.
 const SPECIFICATION: u64 = 1;
@@ -51,14 +54,32 @@ pub(crate) fn capabilities() -> String {
         "tpm-2.0",
         "tpm-send-command-header",
         "flags-opt-startup",
+        "flags-opt-disable-auto-shutdown",
+        "cmdarg-seccomp",
         "cmdarg-key-fd",
         "cmdarg-pwd-fd",
+        "cmdarg-migration",
+        "cmdarg-print-states",
+        "nvram-backend-dir",
+        "nvram-backend-file",
+        "tpmstate-opt-lock",
     ];
     format!(
         r#"{{ "type": "swtpm", "features": [ "{}" ], "version": "{}" }}"#,
         features.join("\", \""),
         env!("CARGO_PKG_VERSION"),
     )
+}
+
+/// Answers `socket --print-states`: which states are in a directory, and how large they are.
+pub(crate) fn states(file: &Path) -> String {
+    let named = [("permall", file.to_owned()), ("volatilestate", running_path(file))];
+    let found = named.iter().filter_map(|(name, path)| {
+        let size = path.metadata().ok()?.len();
+        Some(format!(r#"{{"name": "{name}", "size": {size}}}"#))
+    });
+    let found: Vec<String> = found.collect();
+    format!(r#"{{ "type": "swtpm", "states": [ {} ] }}"#, found.join(", "))
 }
 
 #[cfg(test)]

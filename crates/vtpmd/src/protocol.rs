@@ -248,9 +248,9 @@ impl Response {
         Self::result(SUCCESS).with(u32::from(bit) << 24)
     }
 
-    /// Answers `GetConfig`: whether the state is encrypted with a key of the caller's.
-    pub(crate) fn config(encrypted: bool) -> Self {
-        Self::result(SUCCESS).with(u32::from(encrypted))
+    /// Answers `GetConfig`: whether the state's file, and its blobs, are encrypted.
+    pub(crate) fn config(file: bool, blobs: bool) -> Self {
+        Self::result(SUCCESS).with(u32::from(file) | u32::from(blobs) << 1)
     }
 
     /// Answers `SetBufferSize`: size, smallest and largest.
@@ -259,11 +259,12 @@ impl Response {
     }
 
     /// Answers `GetStateBlob` with what follows `offset`; an error has the header too.
-    pub(crate) fn blob(result: u32, blob: &[u8], offset: u32) -> Self {
+    pub(crate) fn blob(result: u32, encrypted: bool, blob: &[u8], offset: u32) -> Self {
         let rest = blob.get(offset as usize..).unwrap_or(&[]);
         // Both lengths count what follows the offset. They fit: a state is far below 4 GiB.
         let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let head = Self::result(result).with(0).with(length).with(length);
+        let flags = if encrypted { BLOB_IS_ENCRYPTED } else { 0 };
+        let head = Self::result(result).with(flags).with(length).with(length);
         let mut bytes = Vec::with_capacity(BLOB_HEADER.saturating_add(rest.len()));
         bytes.extend_from_slice(&head.0);
         bytes.extend_from_slice(rest);
@@ -332,10 +333,11 @@ mod tests {
 
     #[test]
     fn a_blob_response_always_has_its_header_and_counts_from_the_offset() {
-        assert_eq!(Response::blob(FAIL, &[], 0).0.len(), BLOB_HEADER);
-        let response = Response::blob(SUCCESS, b"abcd", 1);
+        assert_eq!(Response::blob(FAIL, false, &[], 0).0.len(), BLOB_HEADER);
+        let response = Response::blob(SUCCESS, true, b"abcd", 1);
+        assert_eq!(response.0[4..8], [0, 0, 0, 2], "encrypted");
         assert_eq!(response.0[8..], *b"\0\0\0\x03\0\0\0\x03bcd");
-        assert_eq!(Response::blob(SUCCESS, b"abcd", 5).0[8..], [0; 8]);
+        assert_eq!(Response::blob(SUCCESS, false, b"abcd", 5).0[8..], [0; 8]);
     }
 
     #[test]

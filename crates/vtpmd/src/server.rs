@@ -1,6 +1,7 @@
 //! The process: its channels, the threads that serve them, and its end.
 //!
 //! ```text
+//!   all that is needed is opened -> another user -> the sandbox -> the state -> threads
 //!   accept thread of a channel -> a thread a connection -> the thread that owns the TPM
 //!                                        |
 //!   signals ---------------------------> end -> main thread: closes the store, removes its files
@@ -8,6 +9,7 @@
 //!
 //! A caller that is slow or silent holds its own thread and nothing else.
 
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -20,26 +22,31 @@ use signal_hook::iterator::Signals;
 use tracing::{debug, info, warn};
 use vtpm_engine::Profile;
 
-use crate::channel::{Channel, Listener, Stream};
+use crate::channel::Removed;
+use crate::channel::{Channel, Listener, Ownership, Stream, listen_on_path};
 use crate::control::{self, End};
+use crate::daemon::{self, Side, Waiting};
 use crate::data;
-use crate::instance::{Instance, Job};
+use crate::metrics::Metrics;
 use crate::options::{Flag, Serve};
 use crate::protocol::{self, MAX_BUFFER_SIZE, MIN_BUFFER_SIZE};
-use crate::state::{Protection, StateFile};
+use crate::sandbox::{self, Needed, directory_of};
+use crate::tpm::{Setting, Source, Tpm};
 
 /// Connections that a channel serves at once; a caller beyond them is turned away.
 const MAX_CONNECTIONS: usize = 64;
 
 /// What the channels share.
 pub(crate) struct Session {
-    pub(crate) instance: Instance,
+    pub(crate) tpm: Tpm,
     /// The state is encrypted with a key of the caller's.
     pub(crate) encrypted: bool,
     /// Of a TPM that is made here.
     pub(crate) profile: Profile,
     reject_locality_4: bool,
     terminate: bool,
+    /// A data connection ends with its first response.
+    pub(crate) disconnect: bool,
     locality: AtomicU8,
     buffer_size: AtomicU32,
     /// A data channel on a descriptor is being served, or there is one of the command line.
@@ -60,6 +67,27 @@ enum Over {
 }
 
 impl Session {
+    fn new(serve: &Serve, tpm: Tpm, has_data_channel: bool, end: Sender<Over>) -> Self {
+        Self {
+            tpm,
+            encrypted: serve.protection.encrypts(),
+            profile: serve.profile,
+            reject_locality_4: serve.reject_locality_4,
+            terminate: serve.terminate,
+            disconnect: serve.disconnect,
+            locality: AtomicU8::new(0),
+            buffer_size: AtomicU32::new(MAX_BUFFER_SIZE),
+            data_channel: AtomicBool::new(has_data_channel),
+            data_connections: AtomicUsize::new(0),
+            end,
+        }
+    }
+
+    /// Closes the state.
+    pub(crate) fn shut_down(&self) {
+        self.tpm.shut_down();
+    }
+
     pub(crate) fn locality(&self) -> u8 {
         self.locality.load(Ordering::Acquire)
     }
@@ -132,36 +160,75 @@ pub(crate) fn serve_given(session: &Arc<Session>, stream: Stream, claim: Claim) 
     spawned.is_ok()
 }
 
-/// Serves a TPM until a caller, a signal or the end of the last connection ends the process.
-pub(crate) fn run(serve: &Serve) -> Result<()> {
-    let file = StateFile::open(&serve.directory, &serve.protection)?;
-    // Before there is a thread that could be killed by them.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
-    let control = serve.control.as_ref().map(Channel::open).transpose()?;
-    let data = serve.data.as_ref().map(Channel::open).transpose()?;
-    let (control, _control_socket) = control.unzip();
-    let (data, _data_socket) = data.unzip();
-    if control.is_none() && data.is_none() {
-        bail!("nothing to serve: give --ctrl, --server, or both");
+/// All that is opened before the process gives up its rights.
+struct Open {
+    signals: Signals,
+    control: Option<Channel>,
+    data: Option<Channel>,
+    metrics: Option<UnixListener>,
+    source: Source,
+    migration: Option<Source>,
+    waiting: Waiting,
+    /// Sockets and the file of the process id: removed in the end.
+    removed: Vec<Removed>,
+}
+
+impl Open {
+    fn all(serve: &Serve, side: Side) -> Result<Self> {
+        // Before there is a thread that could be killed by them.
+        let signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
+        let source = serve.protection.source()?;
+        let migration = serve.migration_key.as_ref().map(|key| key.source()).transpose()?;
+        let control = serve.control.as_ref().map(Channel::open).transpose()?;
+        let data = serve.data.as_ref().map(Channel::open).transpose()?;
+        let (control, control_socket) = control.unzip();
+        let (data, data_socket) = data.unzip();
+        if control.is_none() && data.is_none() {
+            bail!("nothing to serve: give --ctrl, --server, or both");
+        }
+        let metrics = serve.metrics.as_ref();
+        let metrics = metrics.map(|path| listen_on_path(path, Some(0o600), Ownership::default()));
+        let (metrics, metrics_socket) = metrics.transpose()?.unzip();
+        let pid = serve.pid.as_ref().map(|pid| pid.write_process_id()).transpose()?;
+        let sockets = [control_socket.flatten(), data_socket.flatten(), metrics_socket];
+        let removed = sockets.into_iter().chain([pid.flatten()]).flatten().collect();
+        let waiting = Waiting::find(side)?;
+        Ok(Self { signals, control, data, metrics, source, migration, waiting, removed })
     }
-    let _pid_file = serve.pid.as_ref().map(|pid| pid.write()).transpose()?;
-    let (instance, tpm_thread) = Instance::start(file, serve.profile)?;
+}
+
+/// Serves a TPM until a caller, a signal or the end of the last connection ends the process.
+pub(crate) fn run(serve: &Serve, side: Side) -> Result<()> {
+    if side == Side::Background {
+        daemon::leave_session();
+    }
+    let Open { mut signals, control, data, metrics, source, migration, waiting, removed } =
+        Open::all(serve, side)?;
+    if let Some(user) = &serve.runas {
+        daemon::become_user(user)?;
+    }
+    let removed_from = removed.iter().map(|file| directory_of(file.path())).collect();
+    let needed = Needed { state: directory_of(&serve.file), removed_from };
+    sandbox::enter(serve.seccomp, &needed)?;
+    let counted = Arc::new(Metrics::new());
+    let tpm = Tpm::open(Setting {
+        file: serve.file.clone(),
+        source,
+        migration,
+        profile: serve.profile,
+        incoming: serve.incoming,
+        release_outgoing: serve.release_outgoing,
+        auto_shutdown: !serve.flags.contains(&Flag::DisableAutoShutdown),
+        observer: Arc::clone(&counted) as _,
+    })?;
     if serve.starts_by_itself() {
-        start(&instance, &serve.flags)?;
+        start(&tpm, serve.startup())?;
+    }
+    if let Some(listener) = metrics {
+        counted.serve(listener)?;
     }
     let (end, over) = mpsc::channel();
-    let session = Arc::new(Session {
-        instance,
-        encrypted: serve.protection != Protection::Unencrypted,
-        profile: serve.profile,
-        reject_locality_4: serve.reject_locality_4,
-        terminate: serve.terminate,
-        locality: AtomicU8::new(0),
-        buffer_size: AtomicU32::new(MAX_BUFFER_SIZE),
-        data_channel: AtomicBool::new(data.is_some()),
-        data_connections: AtomicUsize::new(0),
-        end: end.clone(),
-    });
+    let session = Arc::new(Session::new(serve, tpm, data.is_some(), end.clone()));
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             let _ = end.send(Over::Signal(signal));
@@ -176,10 +243,12 @@ pub(crate) fn run(serve: &Serve) -> Result<()> {
         })?;
     }
     info!("ready");
+    waiting.tell()?;
     let why = over.recv().context("every thread ended")?;
     info!("ending: {why:?}");
-    session.instance.shut_down();
-    tpm_thread.join().map_err(|_| anyhow::anyhow!("the TPM's thread failed"))
+    session.shut_down();
+    drop(removed);
+    Ok(())
 }
 
 /// Serves a channel in threads of its own.
@@ -231,18 +300,12 @@ fn accept_forever(
 }
 
 /// Initializes the TPM, and starts it up where a flag says so.
-fn start(instance: &Instance, flags: &[Flag]) -> Result<()> {
-    let result = instance.ask(|reply| Job::Init { delete_volatile: false, reply });
-    if result != Some(protocol::SUCCESS) {
+fn start(tpm: &Tpm, startup: Option<u8>) -> Result<()> {
+    if tpm.init() != protocol::SUCCESS {
         bail!("the TPM could not be initialized; the log says why");
     }
-    let kind = match flags.iter().find(|flag| **flag != Flag::NotNeedInit) {
-        Some(Flag::StartupClear) => 0,
-        Some(Flag::StartupState) => 1,
-        _ => return Ok(()),
-    };
-    let startup = vec![0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, kind];
-    let response = instance.execute(0, startup.into()).unwrap_or_default();
+    let Some(kind) = startup else { return Ok(()) };
+    let response = tpm.execute(0, vec![0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, kind]);
     match response.get(6..10) {
         // Or TPM_RC_INITIALIZE: it runs already, from a running state that was stored.
         Some([0, 0, 0, 0] | [0, 0, 1, 0]) => Ok(()),

@@ -71,6 +71,12 @@ impl KeyFile {
         Ok(Self { key })
     }
 
+    /// Takes a key that the caller was given in another way: through a pipe, say.
+    #[must_use]
+    pub fn from_key(key: Key) -> Self {
+        Self { key }
+    }
+
     /// Draws a new key and writes it to a new file at `path`, as hexadecimal digits, readable by
     /// its owner only.
     ///

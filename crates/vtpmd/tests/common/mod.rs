@@ -41,6 +41,14 @@ impl Home {
         command
     }
 
+    /// The daemon's command line without a state and without sockets.
+    pub(crate) fn command_without_state(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vtpmd"));
+        command.args(["--unencrypted", "socket", "--tpm2"]).args(more);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     /// The daemon with a control and a data socket; the TPM does not run yet.
     pub(crate) fn start(&self, more: &[&str]) -> Daemon {
         let mut command = self.command(more);
