@@ -44,6 +44,9 @@ pub enum Error {
     /// The way to a TPM is gone.
     #[error("the TPM cannot be reached: {0}; check that it runs and that its address is right")]
     Transport(#[from] std::io::Error),
+    /// A certificate or a chain is not acceptable.
+    #[error(transparent)]
+    Certificate(#[from] crate::certificate::CertificateError),
     /// A key cannot sign.
     #[error("cannot sign: {0}")]
     Signer(String),

@@ -22,7 +22,9 @@
     )
 )]
 
+pub mod certificate;
 mod error;
+pub mod evidence;
 pub mod tpm;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 
 mod attest;
 mod challenge;
+pub mod client;
 mod hash;
 mod kdf;
 mod pcr;

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 
 /// PCRs of one or more banks: `TPML_PCR_SELECTION`.
 ///
-/// As text: `sha256:0,2,7` and, for several banks, joined by `+`.
+/// As text: `sha256:0,2,7` and, for several banks, joined by `+`. The order of banks counts in a
+/// quote's digest; that of one made from text is by their identifiers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PcrSelection(Vec<(HashAlg, u32)>);
 
@@ -41,6 +42,17 @@ impl PcrSelection {
     #[must_use]
     pub fn has(&self, bank: HashAlg, pcr: u32) -> bool {
         self.iter().any(|selected| selected == (bank, pcr))
+    }
+
+    /// Reads a `TPML_PCR_SELECTION`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Unsupported`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, "a PCR selection");
+        let selection = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(selection)
     }
 
     /// The `TPML_PCR_SELECTION`.
@@ -83,21 +95,20 @@ impl FromStr for PcrSelection {
 
     fn from_str(text: &str) -> Result<Self> {
         let malformed = || Error::Malformed { what: "a PCR selection (such as sha256:0,2,7)" };
-        let mut banks = Vec::new();
+        let mut banks = BTreeMap::new();
         for part in text.split('+') {
             let (bank, pcrs) = part.split_once(':').ok_or_else(malformed)?;
             let bank = HashAlg::from_name(bank.trim()).ok_or_else(malformed)?;
-            let mut mask = 0u32;
+            let mask: &mut u32 = banks.entry(bank).or_default();
             for pcr in pcrs.split(',') {
                 let pcr: u32 = pcr.trim().parse().map_err(|_| malformed())?;
                 if pcr > 23 {
                     return Err(malformed());
                 }
-                mask |= 1 << pcr;
+                *mask |= 1 << pcr;
             }
-            banks.push((bank, mask));
         }
-        Ok(Self(banks))
+        Ok(Self(banks.into_iter().collect()))
     }
 }
 

@@ -108,6 +108,19 @@ impl Signature {
         EcdsaSig::from_private_components(r, s).ok()?.to_der().ok()
     }
 
+    /// A P-256 signature with SHA-256 from its X.509 form.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn from_ecdsa_der(der: &[u8]) -> Result<Self> {
+        let malformed = || Error::Malformed { what: "a signature" };
+        let signature = EcdsaSig::from_der(der).map_err(|_| malformed())?;
+        let padded =
+            |number: &openssl::bn::BigNumRef| number.to_vec_padded(32).map_err(|_| malformed());
+        let (r, s) = (padded(signature.r())?, padded(signature.s())?);
+        Ok(Self::Ecdsa { hash: HashAlg::Sha256, r, s })
+    }
+
     /// Checks that `signer` signed `message`, which is `what`. SHA-1 is not accepted.
     ///
     /// # Errors
