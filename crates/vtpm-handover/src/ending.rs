@@ -15,7 +15,10 @@ pub enum Outcome {
     Moved,
     /// Source: it is gone from here, and the destination has not said yet that it lives there.
     Committed,
-    /// Nothing of this transfer is here.
+    /// Source, settling an earlier transfer: that one was called back, and nothing comes of it.
+    /// Where the instance is, its journal says.
+    CalledBack,
+    /// Destination: nothing of this transfer is here.
     NotTaken,
     /// Destination: it is safe here, and waits for the source's word.
     Waits,
@@ -66,6 +69,12 @@ impl Ending {
                             it over again"
                     .into(),
             },
+            Outcome::CalledBack => match self.error {
+                None => "nothing is left to do".into(),
+                Some(_) => "nothing can run by that transfer; what is left of it at the \
+                            destination can be settled again with `vtpm handover resume`"
+                    .into(),
+            },
             Outcome::Moved | Outcome::LivesHere => "nothing is left to do".into(),
             Outcome::Committed => format!(
                 "the vTPM is gone from here and cannot run anywhere before the destination knows: \
@@ -90,8 +99,10 @@ impl Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.outcome, &self.error) {
-            (Outcome::StaysHere, None) => "settled: the vTPM is active here",
+            (Outcome::StaysHere, None) => "the vTPM is active here",
             (Outcome::StaysHere, Some(_)) => "the handover failed",
+            (Outcome::CalledBack, None) => "settled: that transfer was called back",
+            (Outcome::CalledBack, Some(_)) => "called back, but not settled",
             (Outcome::Moved, _) => "handed over",
             (Outcome::Committed, _) => "handed over, but not confirmed",
             (Outcome::NotTaken, None) => "settled: the vTPM is not here",

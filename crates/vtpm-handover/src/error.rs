@@ -164,6 +164,17 @@ pub enum Error {
     #[error("the connection to the peer ended; see that the network and the other host are up")]
     Disconnected,
 
+    /// The connection could not be made secure, or its end was not the peer's doing.
+    #[error(
+        "the connection failed ({what}): {cause}; see that the network and the other host are up"
+    )]
+    Transport {
+        /// What was being done.
+        what: &'static str,
+        /// What the system or TLS said.
+        cause: std::io::Error,
+    },
+
     /// A call was made that does not fit the step that the handover is at.
     #[error("{wanted} cannot be done now, while {phase}; this is a defect of the caller")]
     Misuse {
@@ -307,9 +318,11 @@ impl Error {
             | Self::NotActive(_)
             | Self::StillOutgoing(_)
             | Self::NothingToSettle(_) => Reason::NotTaken,
-            Self::Peer { .. } | Self::Cancelled(_) | Self::Disconnected | Self::Misuse { .. } => {
-                Reason::Cancelled
-            }
+            Self::Peer { .. }
+            | Self::Cancelled(_)
+            | Self::Disconnected
+            | Self::Transport { .. }
+            | Self::Misuse { .. } => Reason::Cancelled,
         }
     }
 }

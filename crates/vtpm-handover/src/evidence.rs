@@ -58,7 +58,7 @@ impl Evidence {
     /// The host's lasting name, of its EK alone.
     #[must_use]
     pub fn host(&self) -> HostId {
-        HostId(Sha256::digest(&self.ek_public).into())
+        HostId::of(&self.ek_public)
     }
 
     /// The host's identity in this session: of the public areas of EK, AK and HK.

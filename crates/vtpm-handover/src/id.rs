@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 /// The name of one vTPM instance, for its whole life and on every host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub [u8; 16]);
@@ -25,6 +27,14 @@ impl RequestId {
 /// It stays the same as long as the chip keeps its endorsement seed, whatever the software does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub [u8; 32]);
+
+impl HostId {
+    /// The name of the host whose endorsement key has this public area, a TPMT_PUBLIC.
+    #[must_use]
+    pub fn of(ek_public: &[u8]) -> Self {
+        Self(Sha256::digest(ek_public).into())
+    }
+}
 
 fn write_grouped(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (at, byte) in bytes.iter().enumerate() {

@@ -88,13 +88,10 @@ impl Word {
         }
     }
 
-    /// The outcome as long as the destination has not answered.
-    fn standing_outcome(&self) -> Outcome {
-        match (&self.token, self.live) {
-            (Some(_), _) => Outcome::Committed,
-            (None, true) => Outcome::StaysHere,
-            (None, false) => Outcome::NotTaken,
-        }
+    /// Where the instance is, as long as the destination has not answered.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.is_committed() { Outcome::Committed } else { Outcome::CalledBack }
     }
 }
 
@@ -173,7 +170,7 @@ impl Resume {
         let (outcome, error) = match (self.word.is_committed(), holding) {
             (true, Holding::Arrived) => (Outcome::Moved, None),
             (true, Holding::Nothing) => (Outcome::Committed, Some(Error::NothingThere(transfer))),
-            (false, Holding::Nothing) => (self.word.standing_outcome(), None),
+            (false, Holding::Nothing) => (self.word.outcome(), None),
             (false, Holding::Arrived) => {
                 let what = "it was called back here, and arrived there";
                 (Outcome::Unknown, Some(Error::Contradiction { transfer, what }))
@@ -190,7 +187,7 @@ impl Resume {
         };
         let silent = matches!(error, Error::Disconnected | Error::Peer { .. });
         let send = if silent { Vec::new() } else { vec![session.abort(&error)] };
-        self.end(send, self.word.standing_outcome(), Some(error))
+        self.end(send, self.word.outcome(), Some(error))
     }
 
     fn end(&self, send: Vec<Vec<u8>>, outcome: Outcome, error: Option<Error>) -> Step<SourceEvent> {

@@ -405,7 +405,7 @@ fn what_was_called_back_is_discarded_when_it_is_settled_or_offered_again() {
         assert_eq!(world.live(), (true, false));
         if settle {
             let ends = world.settle(ending.transfer).unwrap();
-            assert_eq!(ends.source.unwrap().outcome, Outcome::StaysHere);
+            assert_eq!(ends.source.unwrap().outcome, Outcome::CalledBack);
             assert_eq!(ends.destination.unwrap().outcome, Outcome::NotTaken);
             assert_eq!(world.at_b.standing, Standing::Absent);
             assert_eq!(world.live(), (true, false));
