@@ -6,7 +6,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use vm_memory::{Bytes, GuestAddress};
-use vmm_fuzz::{Bench, Kind, RAM, memory, register};
+use vmm_fuzz::bench::{Bench, Kind, RAM, memory, register};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

@@ -6,7 +6,10 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use vm_memory::{Bytes, GuestAddress};
-use vmm_fuzz::{Bench, Kind, RAM, SECTORS, image, memory, queue_base, register};
+use vmm_fuzz::{
+    bench::{Bench, Kind, RAM, SECTORS, image, memory, queue_base, register},
+    memory::GuestMemory,
+};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -97,12 +100,7 @@ impl Space {
     }
 }
 
-fn describe(
-    memory: &vmm::memory::GuestMemory,
-    base: u64,
-    chain: Vec<Descriptor>,
-    space: &mut Space,
-) {
+fn describe(memory: &GuestMemory, base: u64, chain: Vec<Descriptor>, space: &mut Space) {
     let mut table = base;
     let mut slot = space.slot % 16;
     let mut slots = 16;
