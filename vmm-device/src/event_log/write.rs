@@ -244,7 +244,8 @@ fn event2(
 fn spec_id(banks: &[HashAlgorithm]) -> Result<Vec<u8>, LogError> {
     let mut event = SIGNATURE.to_vec();
     event.extend_from_slice(&0u32.to_le_bytes()); // platform class: client
-    // Version 2.0, minor first, errata 0; "UINTN" of two 32-bit words.
+    // Version 2.0, minor first; errata 0: the forms of events from before PFP 1.05, which says 105
+    // and has others for firmware blobs and hand-off tables. "UINTN" of two 32-bit words.
     event.extend_from_slice(&[0, 2, 0, 2]);
     event.extend_from_slice(&(banks.len() as u32).to_le_bytes());
     for bank in banks {
