@@ -95,7 +95,7 @@ impl Transport {
     }
 
     /// Serves the queues once on the caller's thread, as the worker does. For those who have an
-    /// event loop of their own instead of [`Transport::start`]. Returns whether there is more to do.
+    /// event loop of their own instead of [`Transport::start`]. Returns whether there is more.
     pub fn serve(&self) -> bool {
         self.shared.serve().again
     }

@@ -1,4 +1,4 @@
-//! Virtio devices over virtio-mmio (virtio 1.2, modern drivers only): disks, network cards, entropy.
+//! Virtio devices over virtio-mmio (virtio 1.2, modern drivers only): disk, network card, entropy.
 //!
 //! ```text
 //!   vCPU ── registers ──> Transport ──────── DRIVER_OK, reset ────────┐
@@ -39,8 +39,8 @@
 //! * No allocation depends on a length that a guest names; no loop on more than
 //!   [`MAX_DESCRIPTORS`]; the log gets a bounded number of lines from each device.
 //!
-//! A processor waits for a device's worker only where the specification has it wait: for a reset, for
-//! DRIVER_OK, and to stop a queue; and then for one request.
+//! A processor waits for a device's worker only where the specification has it wait: for a reset,
+//! for DRIVER_OK, and to stop a queue; and then for one request.
 //!
 //! Architecture invariant: guest memory is touched only by whoever holds the device's lock, and
 //! not while it is paused. All writes go through `vm-memory`, whose bitmap a live migration reads.
@@ -52,7 +52,7 @@
 //! # System calls
 //!
 //! [`Transport::start`] runs a closure on the worker's thread before anything else: the place for
-//! a seccomp filter of [`Transport::system_calls`]. A test runs every device type under that filter.
+//! a seccomp filter of [`Transport::system_calls`]. A test runs every device type under it.
 //! Opening files and interfaces, [`Transport::pause`] and [`Transport::resume`] (flock, fdatasync,
 //! and eventfd writes) happen on the caller's thread.
 //!

@@ -23,8 +23,8 @@ use crate::{
     memory::GuestMemory,
 };
 
-/// Descriptors of a chain at most, also behind an indirect one: no queue here is longer, and a chain
-/// must not be longer than its queue (clause 2.7.5.3.1).
+/// Descriptors of a chain at most, also behind an indirect one: no queue here is longer, and a
+/// chain must not be longer than its queue (clause 2.7.5.3.1).
 pub const MAX_DESCRIPTORS: usize = 256;
 
 /// Used buffers after which the driver is told even while there are more.
@@ -35,7 +35,7 @@ pub(super) const BATCH: usize = 256;
 
 /// How a driver broke the rules of its queues: the device stops and wants to be reset.
 ///
-/// Not an error of the VMM, so not in [`Error`]: it never leaves this module but as a bit of the
+/// Not an error of the VMM, so not in [`crate::Error`]: it never leaves this module but as a bit of the
 /// status register, and a line in the log.
 #[derive(Debug, Error)]
 #[non_exhaustive]
