@@ -35,8 +35,8 @@ pub(super) const BATCH: usize = 256;
 
 /// How a driver broke the rules of its queues: the device stops and wants to be reset.
 ///
-/// Not an error of the VMM, so not in [`crate::Error`]: it never leaves this module but as a bit of the
-/// status register, and a line in the log.
+/// Not an error of the VMM, so not in [`crate::Error`]: it never leaves this module but as a bit of
+/// the status register, and a line in the log.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Fault {
