@@ -125,7 +125,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         "{sent} commands, {} skipped steps, {} undecided, {} kinds of differences",
         report.skipped,
         report.undecided,
-        report.findings.len()
+        report.findings.values().filter(|finding| finding.confirmed).count()
     );
     println!("{} passed, {} failed", report.passed, report.failed);
     // Ends the swtpm processes, which `exit` would leave behind.

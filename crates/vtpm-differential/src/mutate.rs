@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::cc;
 use crate::driver::{Effect, Report};
-use crate::run::{Rig, Run};
+use crate::run::{ENGINE, ORACLE, Outcome, Rig, Run};
 use crate::step::{Auth, Command, Edit, Id, Piece, Seq, Session, Step, cmd, password};
 
 /// Commands after which a sequence begins on new TPMs.
@@ -94,7 +94,19 @@ fn one(
     let verdict = run.step(&step)?;
     steps.push(step);
     let outcome = run.outcomes.last().and_then(Option::as_ref);
-    Ok(report.note(name, steps, verdict, outcome))
+    let effect = report.note(name, steps, verdict, outcome);
+    if outcome.is_some_and(forgets_failed_tries) { Ok(Effect::Apart) } else { Ok(effect) }
+}
+
+/// Whether libtpms now forgets that a protected entity was used before a start that was not orderly:
+/// a resume that it refuses takes the mark away, and the start that follows counts no failed try
+/// (against Part 1, 19.8.6). The engine counts it.
+fn forgets_failed_tries(outcome: &Outcome) -> bool {
+    const STATE: [u8; 2] = [0, 1];
+    let sent = &outcome.sent[ENGINE];
+    sent.get(6..10) == Some(&cc::STARTUP.to_be_bytes())
+        && sent.get(10..12) == Some(&STATE)
+        && outcome.rc[ORACLE] != 0
 }
 
 /// A step of the written sequence with its references put right.

@@ -98,6 +98,9 @@ pub(crate) struct Outcome {
     /// Whether the answer was `TPM_RC_FAILURE`, and nothing else is answered any more.
     pub(crate) in_failure_mode: [bool; SIDES],
     panic: Option<String>,
+    /// Damage that hit some sides and left others whole, because their bytes are others: a byte that
+    /// was set to what it was, for one.
+    unevenly_damaged: bool,
 }
 
 /// A difference between swtpm and the engine.
@@ -118,6 +121,15 @@ pub(crate) enum Verdict {
     Undecided,
     /// Never empty.
     Different(Vec<Difference>),
+}
+
+/// A command for one side.
+struct Encoded<'a> {
+    bytes: Vec<u8>,
+    /// Its sessions.
+    entries: Vec<Entry<'a>>,
+    /// Whether its edits changed anything.
+    damaged: bool,
 }
 
 /// A sequence on its way.
@@ -179,12 +191,14 @@ impl<'a> Run<'a> {
     fn command(&mut self, command: &Command) -> Result<Verdict> {
         let mut sent: [Vec<u8>; SIDES] = Default::default();
         let mut entries = Vec::new();
+        let mut damaged = [false; SIDES];
         self.nonces += 1;
         for (side, sent) in sent.iter_mut().enumerate() {
             match self.encode(command, side)? {
-                Some((bytes, known)) => {
-                    *sent = bytes;
-                    entries.push(known);
+                Some(encoded) => {
+                    *sent = encoded.bytes;
+                    damaged[side] = encoded.damaged;
+                    entries.push(encoded.entries);
                 }
                 None => {
                     self.outcomes.push(None);
@@ -211,6 +225,7 @@ impl<'a> Run<'a> {
             answers: Default::default(),
             crosses: command.params.iter().any(Piece::crosses),
             panic: self.rig.sides[ENGINE].panic(),
+            unevenly_damaged: damaged.iter().any(|side| *side != damaged[ORACLE]),
         };
         for (side, entries) in entries.iter_mut().enumerate() {
             self.receive(command, &mut outcome, entries, side);
@@ -318,11 +333,7 @@ impl<'a> Run<'a> {
     }
 
     /// The bytes of a command, and its sessions; `None` when something that it needs is not there.
-    fn encode<'c>(
-        &mut self,
-        command: &'c Command,
-        side: usize,
-    ) -> Result<Option<(Vec<u8>, Vec<Entry<'c>>)>> {
+    fn encode<'c>(&mut self, command: &'c Command, side: usize) -> Result<Option<Encoded<'c>>> {
         let mut handles = Vec::new();
         for pieces in &command.handles {
             match self.resolve(pieces, side)? {
@@ -331,7 +342,9 @@ impl<'a> Run<'a> {
             }
         }
         let Some(mut parameters) = self.resolve(&command.params, side)? else { return Ok(None) };
+        let whole = parameters.clone();
         command.edits.iter().for_each(|edit| edit_parameters(edit, &mut parameters));
+        let mut damaged = parameters != whole;
         let Some(entries) = self.entries(command, side) else { return Ok(None) };
         let mut names = Vec::new();
         if entries.iter().any(|entry| entry.session.is_some()) {
@@ -349,7 +362,9 @@ impl<'a> Run<'a> {
             out.extend(client::area(&entries, command.code, &names, &parameters));
         }
         out.extend(parameters);
+        let whole = out.clone();
         command.edits.iter().for_each(|edit| edit_command(edit, &mut out));
+        damaged |= out != whole;
         let size = (out.len() as u32).to_be_bytes();
         out[2..6].copy_from_slice(&size);
         for edit in &command.edits {
@@ -358,7 +373,7 @@ impl<'a> Run<'a> {
                 out[2..6].copy_from_slice(&size.to_be_bytes());
             }
         }
-        Ok(Some((out, entries)))
+        Ok(Some(Encoded { bytes: out, entries, damaged }))
     }
 
     fn entries<'c>(&self, command: &'c Command, side: usize) -> Option<Vec<Entry<'c>>> {
@@ -486,7 +501,8 @@ fn edit_command(edit: &Edit, command: &mut Vec<u8>) {
 fn compare(outcome: &Outcome) -> Verdict {
     let [oracle, control, engine] = outcome.rc;
     let died = oracle == DIED || control == DIED;
-    if (died || oracle != control && !outcome.crosses) && engine != PANIC {
+    let undecided = died || outcome.unevenly_damaged || oracle != control && !outcome.crosses;
+    if undecided && engine != PANIC {
         return Verdict::Undecided;
     }
     let mut found = Vec::new();
