@@ -88,7 +88,9 @@ impl AuditLog {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        self.0.iter().map(|entry| 32 + entry.reason.len()).sum()
+        self.0
+            .iter()
+            .fold(0, |sum, entry| sum.saturating_add(entry.reason.len()).saturating_add(32))
     }
 
     /// The number of entries; at most [`ENTRIES_MAX`].

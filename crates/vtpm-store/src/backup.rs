@@ -184,7 +184,7 @@ impl Store {
         let state = self.state()?;
         let audit = &self.header.audit;
         let ephemeral = ephemeral_key()?;
-        let body_length = 2 + audit.encoded_len() + state.len() + TAG;
+        let body_length = audit.encoded_len().saturating_add(state.len()).saturating_add(2 + TAG);
         let wire_length = u32::try_from(body_length).map_err(|_| Error::Cipher)?;
 
         let mut header = Vec::with_capacity(HEADER);

@@ -67,9 +67,11 @@ impl Place {
 
     /// The size of the largest slot that the limits can call for.
     pub(crate) fn slot_max(&self) -> u64 {
-        let most = 4 + NOTE_MAX as u64 + self.state_limit as u64 + 16 + HEADER_MAX as u64;
+        const FIXED: u64 = 4 + NOTE_MAX as u64 + 16 + HEADER_MAX as u64;
+        let most = FIXED.saturating_add(self.state_limit as u64);
+        let slot = most.checked_next_multiple_of(u64::from(SLOT_UNIT)).unwrap_or(most);
         // Growth doubles, and a creator may have asked for more than is needed.
-        2 * most.next_multiple_of(u64::from(SLOT_UNIT))
+        slot.saturating_mul(2)
     }
 
     /// The size of slots for a record of `length` bytes, in a new file or in place of slots of
@@ -201,9 +203,9 @@ pub(crate) fn fill_with_zeros(file: &dyn MediumFile, start: u64, end: u64) -> io
     let zeros = [0; CHUNK];
     let mut at = start;
     while at < end {
-        let left = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(CHUNK).min(CHUNK);
         file.write_at(at, zeros.get(..left).unwrap_or_default())?;
-        at += left as u64;
+        at = at.saturating_add(left as u64);
     }
     Ok(())
 }

@@ -66,17 +66,20 @@ impl Header {
             what: "the count of generations",
             remedy: "create the instance anew",
         })?;
-        let slot = 1 - self.slot.min(1);
+        let slot = u8::from(self.slot == 0);
         Ok(Self { generation, slot, records: self.records.saturating_add(1), ..self.clone() })
     }
 
     fn header_length(&self) -> usize {
-        FIXED + self.seal.kind.len() + self.seal.sealed.len() + self.audit.encoded_len() + DIGESTS
+        (FIXED + DIGESTS)
+            .saturating_add(self.seal.kind.len())
+            .saturating_add(self.seal.sealed.len())
+            .saturating_add(self.audit.encoded_len())
     }
 
     /// The length of the whole record with this note and state.
     pub(crate) fn record_length(&self, note: &[u8], state: &[u8]) -> usize {
-        self.header_length() + payload_length(note, state)
+        self.header_length().saturating_add(payload_length(note, state))
     }
 
     /// Encrypts `note` and `state` under `key` with this header bound to them.
@@ -94,14 +97,15 @@ impl Header {
         // Not truncated: records are at most 2^32 - 1 under a key.
         counter.copy_from_slice(&u32::try_from(self.records).unwrap_or(u32::MAX).to_le_bytes());
 
-        let mut bytes = Zeroizing::new(Vec::with_capacity(length + payload));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length.saturating_add(payload)));
         self.encode_bound(&nonce, length, payload, &mut bytes)?;
         bytes.extend_from_slice(&[0; DIGESTS]);
         bytes.extend_from_slice(&wire_length(note.len())?);
         bytes.extend_from_slice(note);
         bytes.extend_from_slice(state);
         let digest = {
-            let (bound, rest) = bytes.split_at_mut_checked(length - DIGESTS).ok_or(INTERNAL)?;
+            let bound = length.saturating_sub(DIGESTS);
+            let (bound, rest) = bytes.split_at_mut_checked(bound).ok_or(INTERNAL)?;
             let (digests, body) = rest.split_at_mut_checked(DIGESTS).ok_or(INTERNAL)?;
             let (payload_digest, header_digest) = digests.split_at_mut(32);
             let tag = cipher::encrypt(key, &nonce, bound, body)?;
@@ -165,7 +169,7 @@ fn wire_length(length: usize) -> Result<[u8; 4]> {
 }
 
 fn payload_length(note: &[u8], state: &[u8]) -> usize {
-    4 + note.len() + state.len() + TAG
+    note.len().saturating_add(state.len()).saturating_add(4 + TAG)
 }
 
 /// Why a header was not taken.
@@ -264,7 +268,7 @@ impl Found {
 
     /// Where the payload begins in the slot.
     pub(crate) fn payload_offset(&self) -> usize {
-        self.bound.len() + DIGESTS
+        self.bound.len().saturating_add(DIGESTS)
     }
 
     /// Whether `payload` is what was written with this header, by its checksum.

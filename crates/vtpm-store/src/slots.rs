@@ -94,7 +94,8 @@ impl SlotReader<'_> {
         let first = self.header_within(0, length)?;
         let expected = first.as_ref().ok().map(|found| 2 * u64::from(found.header.slot_size));
         let half = length / 2;
-        let fits = length % (2 * u64::from(SLOT_UNIT)) == 0;
+        const PAIR: u64 = 2 * SLOT_UNIT as u64;
+        let fits = length.is_multiple_of(PAIR);
         if !fits || expected.is_some_and(|expected| expected != length) {
             if matches!(first, Err(SlotFault::NotARecord)) && length >= PROLOGUE as u64 {
                 return Err(Error::NotAStore { path: self.path.into() });
@@ -114,7 +115,7 @@ impl SlotReader<'_> {
 
     /// The header of a slot, checked against where it lies.
     fn header(&self, slot: u8, slot_size: u32) -> Result<Result<Found, SlotFault>> {
-        let start = u64::from(slot) * u64::from(slot_size);
+        let start = u64::from(slot).saturating_mul(u64::from(slot_size));
         let found = self.header_within(start, u64::from(slot_size))?;
         Ok(found.and_then(|found| {
             let here = found.header.slot == slot && found.header.slot_size == slot_size;
@@ -161,7 +162,9 @@ impl SlotReader<'_> {
 
     /// The payload, if it is whole.
     fn payload(&self, of: &Found, slot_size: u32) -> Result<Option<Vec<u8>>> {
-        let start = u64::from(of.header.slot) * u64::from(slot_size) + of.payload_offset() as u64;
+        let start = u64::from(of.header.slot)
+            .saturating_mul(u64::from(slot_size))
+            .saturating_add(of.payload_offset() as u64);
         // Fits its slot, and the slot its limit: both were checked.
         let mut payload = vec![0; of.payload_length];
         self.read(start, &mut payload)?;

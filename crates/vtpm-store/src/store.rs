@@ -300,7 +300,7 @@ impl Store {
             return self.put_in_larger_file(next, key, contents);
         }
         let record = contents.seal(&next, &key)?;
-        let offset = u64::from(next.slot) * u64::from(slot_size);
+        let offset = u64::from(next.slot).saturating_mul(u64::from(slot_size));
         let written = self.file.write_at(offset, &record.bytes).and_then(|()| self.file.sync());
         if let Err(source) = written {
             self.poisoned = true;
@@ -457,8 +457,9 @@ fn erase(
 ) -> Result<()> {
     let wipe = || {
         if let Some(newest) = newest {
-            let older = u64::from(1 - newest.slot.min(1)) * u64::from(newest.slot_size);
-            place::fill_with_zeros(file, older, older + u64::from(newest.slot_size))?;
+            let size = u64::from(newest.slot_size);
+            let older = if newest.slot == 0 { size } else { 0 };
+            place::fill_with_zeros(file, older, older.saturating_add(size))?;
             file.sync()?;
         }
         place::scrub(file)
