@@ -64,7 +64,7 @@ pub(crate) fn pieces(offset: u64, length: usize) -> impl Iterator<Item = Piece> 
         let aligned = 1 << first.trailing_zeros().min(2);
         let whole = 1 << left.ilog2().min(2);
         let piece = Piece { word: address & !3, first, size: aligned.min(whole), at };
-        at += piece.size;
+        at = at.saturating_add(piece.size);
         Some(piece)
     })
 }

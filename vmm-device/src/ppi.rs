@@ -135,13 +135,43 @@ impl Operation {
             Self::Disable => 2,
             Self::Clear => 5,
             Self::EnableAndClear { code } => code.into(),
-            Self::RequirePresenceForClear(yes) => 17 + u32::from(yes),
+            Self::RequirePresenceForClear(yes) => {
+                if yes {
+                    18
+                } else {
+                    17
+                }
+            }
             Self::SetPcrBanks { .. } => 23,
             Self::ChangeEps => 24,
-            Self::RequirePresenceForPcrBanks(yes) => 25 + u32::from(yes),
-            Self::RequirePresenceForEnable(yes) => 27 + u32::from(yes),
-            Self::RequirePresenceForDisable(yes) => 29 + u32::from(yes),
-            Self::RequirePresenceForChangeEps(yes) => 31 + u32::from(yes),
+            Self::RequirePresenceForPcrBanks(yes) => {
+                if yes {
+                    26
+                } else {
+                    25
+                }
+            }
+            Self::RequirePresenceForEnable(yes) => {
+                if yes {
+                    28
+                } else {
+                    27
+                }
+            }
+            Self::RequirePresenceForDisable(yes) => {
+                if yes {
+                    30
+                } else {
+                    29
+                }
+            }
+            Self::RequirePresenceForChangeEps(yes) => {
+                if yes {
+                    32
+                } else {
+                    31
+                }
+            }
             Self::LogAllDigests => 33,
             Self::DisableEndorsementEnableStorage => 34,
             Self::Other { code, .. } => code,

@@ -51,7 +51,7 @@ impl Writer {
     }
 
     pub(crate) fn finish(self, kind: &Kind) -> Vec<u8> {
-        let mut record = Vec::with_capacity(self.0.len() + 12);
+        let mut record = Vec::with_capacity(self.0.len().saturating_add(12));
         record.extend_from_slice(&kind.magic);
         record.extend_from_slice(&kind.version.to_le_bytes());
         record.extend_from_slice(&kind.minimum.to_le_bytes());

@@ -15,6 +15,10 @@
 mod digest;
 mod event;
 mod parse;
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "the index of an element, plus one")
+)]
 mod write;
 
 #[cfg(test)]

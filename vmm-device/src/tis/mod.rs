@@ -191,8 +191,8 @@ impl<T: Trigger, E: Events> Tis<T, E> {
     pub fn coalescible(locality: Locality) -> [Range<u64>; 2] {
         let page = u64::from(locality.number()) << 12;
         [
-            page + spec::DATA_FIFO..page + spec::DATA_FIFO + 4,
-            page + spec::XDATA_FIFO..page + spec::XDATA_FIFO_END,
+            page | spec::DATA_FIFO..page | (spec::DATA_FIFO + 4),
+            page | spec::XDATA_FIFO..page | spec::XDATA_FIFO_END,
         ]
     }
 
