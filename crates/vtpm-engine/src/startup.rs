@@ -65,8 +65,6 @@ fn fresh_root(drbg: &mut Drbg) -> Root {
 
 /// State that a TPM Reset makes anew.
 pub(crate) fn new_reset_state(drbg: &mut Drbg) -> ResetState {
-    let mut nonce = Zeroizing::new([0; 32]);
-    crate::crypto::Rng::fill(drbg, nonce.as_mut());
     ResetState {
         null_seed: fresh(drbg),
         null_proof: fresh(drbg),
@@ -75,7 +73,7 @@ pub(crate) fn new_reset_state(drbg: &mut Drbg) -> ResetState {
         object_context_id: 0,
         command_audit_digest: Digest::empty(),
         pcr_counter: 0,
-        commit: Commits { nonce, counter: 0, open: 0 },
+        commit: Commits::new(drbg),
     }
 }
 

@@ -5,10 +5,13 @@
 //! ```
 //!
 //! A commitment stays open until it is used, until [`WINDOW`] further ones were begun after it, or
-//! until a TPM Reset.
+//! until a TPM Reset. It does not survive that a saved state is restored: of a state that is restored
+//! twice, two signatures with one secret would give the key away.
 
 use zeroize::Zeroizing;
 
+use crate::crypto::Rng;
+use crate::crypto::drbg::Drbg;
 use crate::crypto::ecc::{Curve, commit_scalar};
 use crate::tpm::Tpm;
 use crate::wire::Rc;
@@ -29,6 +32,13 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
+    /// No commitment is open, and the secrets of those to come are new.
+    pub(crate) fn new(drbg: &mut Drbg) -> Self {
+        let mut nonce = Zeroizing::new([0; 32]);
+        drbg.fill(nonce.as_mut());
+        Self { nonce, counter: 0, open: 0 }
+    }
+
     /// Opens the next commitment and gives the low bits of its number.
     fn begin(&mut self) -> u16 {
         let counter = self.counter as u16;

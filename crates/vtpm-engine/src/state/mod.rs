@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::crypto::hash::{HashAlg, hash};
+use crate::object::commit::Commits;
 use crate::platform::Platform;
 use crate::profile::{Algorithms, Profile};
 use crate::startup::{PoweredOff, instantiate_drbg, start_clock};
@@ -74,8 +75,9 @@ impl Tpm {
     /// an older one; from a newer one, if that did not forbid it.
     ///
     /// A permanent state gives a TPM as after `_TPM_Init`, with a fresh random number generator.
-    /// A running state gives the TPM as it was, except that its generator is reseeded; Time goes on
-    /// from where it was, whatever the platform's clock shows.
+    /// A running state gives the TPM as it was, except that its generator is reseeded and that
+    /// commitments for anonymous signatures are void: neither may be used twice by two copies. Time
+    /// goes on from where it was, whatever the platform's clock shows.
     ///
     /// # Errors
     /// [`Error::NotState`], [`Error::Truncated`], [`Error::Damaged`], [`Error::Newer`] and
@@ -105,6 +107,10 @@ impl Tpm {
         match rest {
             Rest::Off(Off { clock, safe }) => {
                 let mut drbg = instantiate_drbg(platform.as_mut())?;
+                let mut permanent = permanent;
+                if let Some(preserved) = &mut permanent.preserved {
+                    preserved.reset.commit = Commits::new(&mut drbg);
+                }
                 let clock = start_clock(&mut drbg, now_ms, clock, safe);
                 Ok(PoweredOff { platform, drbg, profile, permanent, nv, clock }.into_tpm())
             }
@@ -218,14 +224,14 @@ fn check_envelope(state: &[u8]) -> Result<&[u8], Error> {
 fn running_again(
     mut platform: Box<dyn Platform>,
     profile: Profile,
-    permanent: Permanent,
+    mut permanent: Permanent,
     nv: Nv,
     running: Running,
 ) -> Result<Tpm, Error> {
     let Running {
         mut drbg,
         power,
-        reset,
+        mut reset,
         clear,
         platform_enabled,
         started_orderly,
@@ -244,6 +250,10 @@ fn running_again(
         return Err(Error::Entropy);
     }
     drbg.reseed(entropy.as_ref(), b"restore");
+    reset.commit = Commits::new(&mut drbg);
+    if let Some(preserved) = &mut permanent.preserved {
+        preserved.reset.commit = Commits::new(&mut drbg);
+    }
     Ok(Tpm {
         platform,
         profile,

@@ -157,10 +157,56 @@ fn a_restored_state_saves_to_the_same_bytes() {
     assert_eq!(restored(&client, &permanent).tpm.save_permanent(), permanent);
     let running = client.tpm.save_running();
     let mut copy = restored(&client, &running);
-    // All but the generator, which was reseeded.
+    // All but the generator, which was reseeded, and the secrets of commitments.
     assert_ne!(copy.tpm.save_running(), running);
     copy.tpm.drbg = client.tpm.drbg.clone();
+    copy.tpm.reset.commit = client.tpm.reset.commit.clone();
     assert_eq!(copy.tpm.save_running(), running);
+}
+
+#[test]
+fn no_two_copies_of_a_state_sign_with_the_same_commitment() {
+    let mut client = busy();
+    let counter = client.tpm.begin_commit();
+    client.run(&command(Cc::SHUTDOWN).put(1u16)).unwrap();
+    let running = restored(&client, &client.tpm.save_running());
+    let mut resumed = restored(&client, &client.tpm.save_permanent());
+    resumed.run(&command(Cc::STARTUP).put(1u16)).unwrap();
+    let secret = |client: &Client, curve| client.tpm.next_commit_secret(curve, b"key");
+    let curve = crate::crypto::ecc::Curve::P256;
+    for copy in [&running, &resumed] {
+        assert_eq!(copy.tpm.commit_secret(curve, counter), Err(Rc::VALUE));
+        let mut again = client.tpm.reset.commit.clone();
+        again.counter = copy.tpm.reset.commit.counter;
+        client.tpm.reset.commit = again;
+        assert_ne!(secret(copy, curve), secret(&client, curve));
+    }
+}
+
+#[test]
+fn what_an_older_release_kept_at_shutdown_is_resumed() {
+    let mut client = busy();
+    client.run(&command(Cc::SHUTDOWN).put(1u16)).unwrap();
+    let mut state = client.tpm.save_permanent().to_vec();
+    let at = |tag: &[u8; 4]| state.windows(4).position(|bytes| bytes == tag).unwrap();
+    let (outer, inner) = (at(b"PERM"), at(b"KEPT"));
+    let end = |start: usize| {
+        let length = state[start + 8..start + 12].try_into().unwrap();
+        start + HEADER_SIZE + u32::from_be_bytes(length) as usize
+    };
+    // Version 1 ends before the two flags of how the TPM was started.
+    let end = end(inner);
+    state.drain(end - 2..end);
+    state[inner + 4..inner + 6].copy_from_slice(&[0, 1]);
+    for start in [0, outer, inner] {
+        let field = &mut state[start + 8..start + 12];
+        let length = u32::from_be_bytes(field.try_into().unwrap()) - 2;
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    let whole = state.len() - CHECKSUM_SIZE;
+    let checksum = hash(HashAlg::Sha256, &[&state[..whole]]);
+    state[whole..].copy_from_slice(&checksum);
+    restored(&client, &state).run(&command(Cc::STARTUP).put(1u16)).unwrap();
 }
 
 #[test]
