@@ -15,8 +15,9 @@ exits_bytes() {
 exits_image() {
     local image=$1 tree password=00000009400000090000000000
     tree=$(mktemp -d)
-    # An ECC key that signs what the TPM made, without authorization.
-    exits_bytes "8002000000410000013140000001 $password 000400000000 0018 0023000b00050472 0000 \
+    # An ECC key that signs what the TPM made, without authorization. Of the null hierarchy: SeaBIOS
+    # disables the others when the machine is so slow that its time-outs for the TPM pass.
+    exits_bytes "8002000000410000013140000007 $password 000400000000 0018 0023000b00050472 0000 \
         0010 0018000b 0003 0010 0000 0000 0000 00000000" >"$tree/create-primary"
     exits_bytes "8002000000410000018200000010 $password 00000001000b$(printf '61%.0s' {1..32})" \
         >"$tree/pcr-extend"
@@ -133,12 +134,11 @@ exits_expect() {
     die "no \"$3\" from the guest; its console is in $2"
 }
 
-# The median of the counts of machine $2, command $3 in file $1.
-exits_median() {
+# The fewest exits of machine $2 for command $3 in file $1: more are polls, while the TPM works.
+exits_fewest() {
     awk -v machine="$2" -v command="$3" '$1 " " $2 == machine && $3 == command {
-        n = NF - 4
         for (i = 5; i <= NF; i++) print $i
-    }' "$1" | sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
+    }' "$1" | sort -n | head -n 1
 }
 
 # Prints the table of the counts in file $1.
@@ -147,8 +147,8 @@ exits_table() {
     printf '%-9s %-12s %8s %8s %8s\n' interface command ours QEMU ratio
     for interface in tis crb; do
         for command in "${EXITS_COMMANDS[@]}"; do
-            ours=$(exits_median "$1" "ours $interface" "$command")
-            qemu=$(exits_median "$1" "qemu $interface" "$command")
+            ours=$(exits_fewest "$1" "ours $interface" "$command")
+            qemu=$(exits_fewest "$1" "qemu $interface" "$command")
             printf '%-9s %-12s %8d %8d %7s\n' "$interface" "$command" "$ours" "$qemu" \
                 "$(awk "BEGIN { printf \"%.1f\", $qemu / $ours }")"
         done
@@ -160,12 +160,12 @@ exits_check() {
     local interface command ours qemu
     for interface in tis crb; do
         for command in "${EXITS_COMMANDS[@]}"; do
-            ours=$(exits_median "$1" "ours $interface" "$command")
-            qemu=$(exits_median "$1" "qemu $interface" "$command")
+            ours=$(exits_fewest "$1" "ours $interface" "$command")
+            qemu=$(exits_fewest "$1" "qemu $interface" "$command")
             ((ours <= qemu)) || die "$interface, $command: $ours exits, QEMU $qemu"
         done
     done
-    ours=$(exits_median "$1" "ours tis" hash-1k)
-    qemu=$(exits_median "$1" "qemu tis" hash-1k)
+    ours=$(exits_fewest "$1" "ours tis" hash-1k)
+    qemu=$(exits_fewest "$1" "qemu tis" hash-1k)
     ((ours * 10 <= qemu)) || die "tis, hash-1k: $ours exits, more than a tenth of QEMU's $qemu"
 }
