@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tss_esapi::interface_types::resource_handles::Hierarchy;
+use vtpm_credential::certificate::split_pem;
+use vtpm_credential::evidence::CREDENTIAL_PURPOSE;
 use vtpm_credential::tpm::{Challenge, PcrSelection, PcrValues, PublicArea, Signature, template};
 use vtpm_store::{InstanceId, MinimumGeneration};
 use zeroize::Zeroizing;
@@ -19,15 +21,13 @@ use crate::chip::{Authorizations, Chip, Expected, Operations};
 use crate::error::{Error, Result};
 use crate::generations::{Files, Table};
 use crate::identity::{
-    Attestation, Blob, Certified, EkKind, Endorsement, HostAuditEntry, Identity, Root,
+    Attestation, Blob, Certified, EkKind, Endorsement, HostAuditEntry, Identity, Root, read_bounded,
 };
 use crate::policy::{Approval, PcrPolicy};
 use crate::seal::TpmSource;
 
 /// What the AK's certification of the handover key has mixed in.
 pub const HANDOVER_PURPOSE: &[u8] = b"vtpm handover key 1";
-/// What the AK's certification of the credential key has mixed in.
-pub const CREDENTIAL_PURPOSE: &[u8] = b"vtpm credential key 1";
 
 /// The first of the NV indices (in the owner's range) that may hold the root of generations.
 const FIRST_INDEX: u32 = 0x0180_5600;
@@ -240,6 +240,28 @@ impl Anchor {
     #[must_use]
     pub fn endorsement(&self) -> Vec<Endorsement> {
         self.lock().endorsement.clone()
+    }
+
+    /// The certificates of the endorsement key that this host shows, DER, its own first: from the
+    /// chip, and from `ek-chain.pem` in the directory, where an operator puts those between it and
+    /// its maker's root. Empty if the chip has none.
+    ///
+    /// # Errors
+    /// If that file cannot be read.
+    pub fn ek_certificates(&self) -> Result<Vec<Vec<u8>>> {
+        const MAX: u64 = 64 * 1024;
+        let own = self.lock().ek()?.certificate.clone();
+        if own.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = self.inner.directory.join("ek-chain.pem");
+        let mut chain = vec![own];
+        match read_bounded(&path, MAX) {
+            Ok(pem) => chain.extend(split_pem(&pem)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { what: "read", path, source }),
+        }
+        Ok(chain)
     }
 
     /// The public areas of AK, HK and CK.
@@ -579,7 +601,7 @@ fn make_root(chip: &mut Chip, policy: Option<&PcrPolicy>, auth: &[u8]) -> Result
         }
     }
     Err(Error::Invalid(format!(
-        "all NV indices from {FIRST_INDEX:#010x} on are taken; remove those that are no longer used \
+        "all NV indices from {FIRST_INDEX:#010x} on are taken; remove those that nobody uses \
          (tpm2_nvundefine)"
     )))
 }

@@ -64,7 +64,7 @@ impl Broker {
         let job: Job = Box::new(move |chip| {
             if !nobody_waits.load(Ordering::Acquire) {
                 // A caller that gave up does not want the answer.
-                let _ = answer.send(attempt(chip, what, &mut work));
+                let _ = answer.send(attempt(chip, what, &nobody_waits, &mut work));
             }
         });
         self.jobs.send(job).map_err(|_| Error::Ended)?;
@@ -104,12 +104,13 @@ fn serve(mut chip: Chip, queue: &Receiver<Job>) {
 fn attempt<T>(
     chip: &mut Chip,
     what: &'static str,
+    nobody_waits: &AtomicBool,
     work: &mut impl FnMut(&mut Chip) -> Result<T>,
 ) -> Result<T> {
     let mut pause = PAUSE;
     for _ in 1..ATTEMPTS {
         match work(chip) {
-            Err(error @ Error::Unreachable { .. }) => {
+            Err(error @ Error::Unreachable { .. }) if !nobody_waits.load(Ordering::Acquire) => {
                 info!("{what}: {error}; again in {} ms", pause.as_millis());
                 chip.disconnect();
                 thread::sleep(pause);

@@ -80,7 +80,7 @@ pub enum Error {
     /// The chip has another endorsement key.
     #[error(
         "the TPM at {address} is not the one that this host was set up with (its endorsement key \
-         is {found}, not {expected}). If it is the wrong TPM, give the right one. If the old TPM is \
+         is {found}, not {expected}). If it is the wrong TPM, give the right one. If the old one is \
          gone, what was sealed to it cannot be opened: run `vtpm host recreate`, then restore each \
          vTPM from its backup (`vtpm import`)"
     )]
@@ -95,8 +95,8 @@ pub enum Error {
     /// The chip has the same endorsement key, but another storage seed.
     #[error(
         "the TPM at {address} was cleared since this host was set up: its storage seed is new, and \
-         what was sealed before cannot be opened by anybody. Run `vtpm host recreate`, then restore \
-         each vTPM from its backup (`vtpm import`) or from the host that it was copied to"
+         what was sealed before cannot be opened by anybody. Run `vtpm host recreate`, then bring \
+         each vTPM back from its backup (`vtpm import`)"
     )]
     Cleared {
         /// The TCTI.
@@ -166,7 +166,8 @@ pub enum Error {
     #[error(
         "the table of generations in {} is not the one that the TPM remembers: an older copy was \
          put back, or it was changed. Put the newest back; if it is lost, accept the state of the \
-         files as they are with `vtpm recover --all --reason WHY`, which is recorded", path.display()
+         files as they are with `vtpm recover --all --reason WHY`, which is recorded",
+        path.display()
     )]
     TableRolledBack {
         /// The file.

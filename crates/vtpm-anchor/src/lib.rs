@@ -19,7 +19,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = Path::new("/var/lib/vtpm");
-//! let anchor = Anchor::init(directory, "device:/dev/tpmrm0", &Making::default(), &Access::default())?;
+//! let (making, access) = (Making::default(), Access::default());
+//! let anchor = Anchor::init(directory, "device:/dev/tpmrm0", &making, &access)?;
 //! let key = SealedKey::new(&anchor.key_source(), &InstanceId([7; 16]))?;
 //! println!("{}", anchor.operations());
 //! # Ok(())
@@ -56,19 +57,28 @@ mod broker;
 mod chip;
 mod error;
 mod generations;
+mod handover;
 mod identity;
+mod judge;
+mod keeper;
 mod nv;
 mod policy;
 mod seal;
 mod session;
+mod signer;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use anchor::{Access, Anchor, CREDENTIAL_PURPOSE, HANDOVER_PURPOSE, Keys, Making};
+pub use anchor::{Access, Anchor, HANDOVER_PURPOSE, Keys, Making};
 pub use attest::HostQuote;
 pub use broker::PATIENCE;
 pub use chip::{Authorizations, Operations};
 pub use error::{Error, Result};
+pub use handover::SystemEntropy;
 pub use identity::{Attestation, EkKind, Endorsement, HostAuditEntry};
+pub use judge::TrustJudge;
+pub use keeper::Keeper;
 pub use policy::{Approval, REFERENCE};
 pub use seal::TpmSource;
+pub use signer::CredentialSigner;
+pub use vtpm_credential::evidence::CREDENTIAL_PURPOSE;

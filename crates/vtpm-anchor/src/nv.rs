@@ -148,7 +148,7 @@ impl RootIndex {
         match read {
             Ok(bytes) => bytes.value().first_chunk().copied().ok_or(lost),
             // Not written, or another authorization value: somebody made the index anew.
-            Err(Error::Refused { .. }) => Err(lost),
+            Err(Error::Refused { code, .. }) if is_not_ours(code) => Err(lost),
             Err(error) => Err(error),
         }
     }
@@ -163,6 +163,11 @@ impl RootIndex {
             })
         })
     }
+}
+
+/// `TPM_RC_NV_UNINITIALIZED`, `TPM_RC_NV_AUTHORIZATION`, `TPM_RC_AUTH_FAIL`, `TPM_RC_BAD_AUTH`.
+fn is_not_ours(code: u32) -> bool {
+    matches!(code, 0x14a | 0x149) || matches!(code & 0xbf, 0x8e | 0xa2)
 }
 
 fn index_handle(index: u32) -> Result<NvIndexTpmHandle> {

@@ -15,7 +15,7 @@ use tss_esapi::structures::{
     Digest, Name as TssName, Nonce, PcrSelectionList, Signature as TssSignature,
 };
 use tss_esapi::traits::UnMarshall;
-use tss_esapi::tss2_esys::TPMT_TK_VERIFIED;
+use tss_esapi::tss2_esys::{TPML_PCR_SELECTION, TPMT_TK_VERIFIED};
 use vtpm_credential::tpm::{HashAlg, PcrSelection, PcrValues, PublicArea, Signature};
 
 use crate::chip::{Chip, public};
@@ -170,30 +170,26 @@ impl Chip {
     }
 }
 
-/// A selection for the TSS.
+/// A selection for the TSS, its banks in the same order: that counts in digests.
 pub(crate) fn selection_list(selection: &PcrSelection) -> Result<PcrSelectionList> {
-    use tss_esapi::interface_types::algorithm::HashingAlgorithm as H;
-    use tss_esapi::structures::PcrSlot;
-    let refused = |_| Error::Invalid(format!("the TPM software cannot select PCRs {selection}"));
-    let mut builder = PcrSelectionList::builder();
-    for bank in HashAlg::ALL {
-        let slots: Vec<PcrSlot> = selection
-            .iter()
-            .filter(|(of, _)| *of == bank)
-            .map(|(_, pcr)| PcrSlot::try_from(1u32 << pcr))
-            .collect::<std::result::Result<_, _>>()
-            .map_err(refused)?;
-        let hash = match bank {
-            HashAlg::Sha1 => H::Sha1,
-            HashAlg::Sha256 => H::Sha256,
-            HashAlg::Sha384 => H::Sha384,
-            HashAlg::Sha512 => H::Sha512,
+    let refused = || Error::Invalid(format!("the TPM software cannot select PCRs {selection}"));
+    let mut list = TPML_PCR_SELECTION::default();
+    for (bank, pcr) in selection.iter() {
+        let count = usize::try_from(list.count).map_err(|_| refused())?;
+        let last = count.checked_sub(1).and_then(|last| list.pcrSelections.get_mut(last));
+        let entry = match last.filter(|last| last.hash == bank.id()) {
+            Some(last) => last,
+            None => {
+                list.count = list.count.saturating_add(1);
+                let fresh = list.pcrSelections.get_mut(count).ok_or_else(refused)?;
+                (fresh.hash, fresh.sizeofSelect) = (bank.id(), 3);
+                fresh
+            }
         };
-        if !slots.is_empty() {
-            builder = builder.with_selection(hash, &slots);
-        }
+        let byte = usize::try_from(pcr / 8).ok().and_then(|at| entry.pcrSelect.get_mut(at));
+        *byte.ok_or_else(refused)? |= 1 << (pcr % 8);
     }
-    builder.build().map_err(refused)
+    PcrSelectionList::try_from(list).map_err(|_| refused())
 }
 
 fn policy_pcr(selection: &PcrSelection, digest: &[u8]) -> [u8; 32] {

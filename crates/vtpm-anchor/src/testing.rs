@@ -1,8 +1,9 @@
 //! A chip for tests: swtpm behind a proxy that fails on demand.
 //!
 //! The proxy listens where a `swtpm:` TCTI expects data and control channel, and hands one command
-//! at a time to swtpm; like a resource manager it takes several callers, unlike one it does not
-//! hide their handles from each other.
+//! at a time to swtpm. Like a resource manager it takes several callers and flushes what they leave
+//! behind when their connection is cut; unlike one it does not keep their handles apart, so that
+//! only one may work at a time.
 
 #![allow(
     clippy::unwrap_used,
@@ -171,26 +172,6 @@ impl TestChip {
             .sum()
     }
 
-    /// Flushes what callers whose connection was cut have left, as a resource manager does.
-    pub fn flush_all(&self) {
-        for handle in [
-            0x8000_0000_u32,
-            0x8000_0001,
-            0x8000_0002,
-            0x0200_0000,
-            0x0200_0001,
-            0x0200_0002,
-            0x0300_0000,
-            0x0300_0001,
-            0x0300_0002,
-        ] {
-            let mut command = vec![0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65];
-            command.extend_from_slice(&handle.to_be_bytes());
-            // A handle that is not there is an error that means nothing.
-            let _ = self.raw(&command);
-        }
-    }
-
     /// A command past the plan, uncounted.
     #[must_use]
     pub fn raw(&self, command: &[u8]) -> Vec<u8> {
@@ -244,7 +225,12 @@ impl TestChip {
                     return;
                 }
                 let (state, down, path) = (state.clone(), down.clone(), path.clone());
-                thread::spawn(move || serve_caller(stream, &state, &down, &path));
+                thread::spawn(move || {
+                    if serve_caller(stream, &state, &down, &path) == Ended::Cut {
+                        let _turn = state.lock().unwrap_or_else(PoisonError::into_inner);
+                        flush_all(&path);
+                    }
+                });
             }
         });
     }
@@ -277,12 +263,29 @@ impl Drop for TestChip {
     }
 }
 
-fn serve_caller(mut caller: TcpStream, state: &Mutex<State>, down: &AtomicBool, path: &Path) {
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    ByCaller,
+    Cut,
+}
+
+fn serve_caller(
+    mut caller: TcpStream,
+    state: &Mutex<State>,
+    down: &AtomicBool,
+    path: &Path,
+) -> Ended {
+    let mut ended = Ended::ByCaller;
     while let Some(command) = read_message(&mut caller) {
         if down.load(Ordering::Acquire) {
-            return;
+            return Ended::Cut;
         }
         let fault = next_fault(state, &command);
+        if fault.is_some() {
+            // Its flushes may have failed too.
+            ended = Ended::Cut;
+        }
         let turn = state.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = match fault {
             None => forward(path, &command),
@@ -298,12 +301,25 @@ fn serve_caller(mut caller: TcpStream, state: &Mutex<State>, down: &AtomicBool, 
             Some(Fault::Hang(time)) => {
                 drop(turn);
                 thread::sleep(time);
-                return;
+                return Ended::Cut;
             }
         };
-        let Some(answer) = answer else { return };
+        let Some(answer) = answer else { return Ended::Cut };
         if caller.write_all(&answer).is_err() {
-            return;
+            return Ended::Cut;
+        }
+    }
+    ended
+}
+
+/// Flushes what a caller has left, as a resource manager does.
+fn flush_all(path: &Path) {
+    for kind in [0x8000_0000_u32, 0x0200_0000, 0x0300_0000] {
+        for handle in kind..kind + 3 {
+            let mut command = vec![0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65];
+            command.extend_from_slice(&handle.to_be_bytes());
+            // A handle that is not there is an error that means nothing.
+            let _ = forward(path, &command);
         }
     }
 }

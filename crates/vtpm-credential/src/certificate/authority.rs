@@ -149,7 +149,7 @@ pub fn self_signed_authority(
 /// A certificate of an authority (DER) from its request (PEM): what an operator's CA does.
 ///
 /// # Errors
-/// [`CertificateError::Malformed`], or [`Error::Signature`] if the request is not signed by its key.
+/// [`CertificateError::Malformed`], [`Error::Signature`] if the request is not signed by its key.
 pub fn issue_authority(request: &[u8], issuer: &Issuer<'_>, valid: &Validity) -> Result<Vec<u8>> {
     let malformed = |what: String| CertificateError::Malformed(what);
     let request = openssl::x509::X509Req::from_pem(request)

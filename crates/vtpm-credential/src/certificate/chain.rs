@@ -244,7 +244,9 @@ impl crate::tpm::PublicArea {
         let parsed = Parsed::new(certificate)?;
         let theirs = parsed.certificate.tbs_certificate().subject_public_key_info().to_der()?;
         let theirs = PKey::public_key_from_der(&theirs).map_err(|_| Refused::WrongKey)?;
-        if theirs.public_eq(&*self.public_key()?) { Ok(()) } else { Err(Refused::WrongKey.into()) }
+        // A point that is not on its curve is nobody's key.
+        let own = self.public_key().map_err(|_| Refused::WrongKey)?;
+        if theirs.public_eq(&own) { Ok(()) } else { Err(Refused::WrongKey.into()) }
     }
 }
 

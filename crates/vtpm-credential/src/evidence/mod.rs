@@ -6,7 +6,7 @@
 //!    | enrolled by credential activation: the policy lists EK and AK together
 //! host AK --certifies--> CK --issues--> certificate of the vTPM's EK --> operator's root, or CK
 //!    | quotes the host's PCRs; qualifying data: the binding
-//! binding: instance, generation, time, nonce, vTPM EK, vTPM AK, vTPM quote, event log, certificates
+//! binding: instance, generation, time, nonce, vTPM EK, AK, quote, event log, certificates
 //! vTPM AK --quotes--> the guest's PCRs; qualifying data: instance and nonce
 //! ```
 //! The host's quote vouches for the link between the vTPM's EK and its AK: what this says is worth
