@@ -19,7 +19,7 @@ use crate::handshake::{
 };
 use crate::id::{HostId, InstanceId, TransferId};
 use crate::journal::{DestinationJournal, Standing};
-use crate::message::{Body, Holding, Kind, Verdict};
+use crate::message::{BODY_MAX, Body, Header, Holding, Kind, Verdict};
 use crate::note::{Note, NoteKind};
 use crate::offer::Offer;
 use crate::secret::Key;
@@ -115,6 +115,16 @@ impl Destination {
             Phase::Accepted(_) => "waiting for the state",
             Phase::Prepared(_) => "waiting for the source's commit",
             Phase::Over => "over",
+        }
+    }
+
+    /// The longest body that a message may have now, in bytes: whoever reads from the peer buffers
+    /// no more than this and a header.
+    #[must_use]
+    pub fn longest_body(&self) -> u32 {
+        match &self.phase {
+            Phase::Accepted(at) => Header::envelope_limit(at.offer.state_limit).max(BODY_MAX),
+            _ => BODY_MAX,
         }
     }
 

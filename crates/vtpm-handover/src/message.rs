@@ -19,7 +19,7 @@ const MAGIC: [u8; 4] = *b"VTHO";
 const TAGGED: u8 = 1;
 
 /// The longest body but an envelope's: evidence of the largest size, and more.
-const BODY_MAX: u32 = 128 * 1024;
+pub(crate) const BODY_MAX: u32 = 128 * 1024;
 /// The longest text in an abort, in bytes.
 pub(crate) const TEXT_MAX: usize = 1024;
 /// The longest part of a credential or a wrapped key, in bytes.
@@ -130,9 +130,14 @@ impl Header {
     /// The longest body of a kind.
     fn limit(kind: Kind) -> u32 {
         match kind {
-            Kind::Envelope => STATE_MAX + (GCM_TAG + MAC) as u32,
+            Kind::Envelope => Self::envelope_limit(STATE_MAX),
             _ => BODY_MAX,
         }
+    }
+
+    /// The longest body of an envelope around a state of at most this many bytes.
+    pub(crate) fn envelope_limit(state: u32) -> u32 {
+        state.saturating_add((GCM_TAG + MAC) as u32)
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {

@@ -1,10 +1,10 @@
 //! The source: the instance leaves this host.
 //!
 //! ```text
-//!            start          receive ...            begin            receive        commit
-//!   (hello) ------> handshake ----> accepted: Ready ----> sent ----------> Prepared ----> committed
-//!                       |               |                   |                 |              |
-//!   a failure leaves it active (nothing written)       called back       called back    gone: resume
+//!         receive ...                begin            receive         commit
+//!   handshake ----> accepted: Ready ------> sent ---------> Prepared -------> committed
+//!       |                 |                   |                 |                 |
+//!   a failure leaves it active, unwritten     called back       called back       gone: resume
 //! ```
 //!
 //! What is journalled: `begin` makes it outgoing before the envelope is sent; `commit` makes it a

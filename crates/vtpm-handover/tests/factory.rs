@@ -51,6 +51,11 @@ impl Target {
     }
 }
 
+enum Leaver {
+    Source(Box<Source>),
+    Resume(Box<Resume>),
+}
+
 /// One attempt to deliver; the connection may be lost at any message.
 fn attempt(
     factory: &mut Host,
@@ -59,10 +64,6 @@ fn attempt(
     to: &mut Target,
     network: &mut Network,
 ) -> Option<Ending> {
-    enum Leaver {
-        Source(Box<Source>),
-        Resume(Box<Resume>),
-    }
     let arriving = to.shelves.entry(departure.instance).or_insert_with(Shelf::empty);
     let mut destination = Destination::new(&terms());
     let (mut leaver, hello) = match Word::by(departure.instance, &shelf.standing, None) {

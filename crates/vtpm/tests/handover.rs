@@ -191,13 +191,14 @@ fn a_factory_fills_an_order_once_however_often_it_is_repeated() {
     let policy = factory.path("trust.toml");
     let request = "ab".repeat(16);
     let receiving = Receiving::start(&target, 1);
+    let address = receiving.address.clone();
     let deliver = [
         "provision",
         "deliver",
         "--request",
         &request,
         "--to",
-        &receiving.address,
+        &address,
         "--policy",
         &policy,
     ];

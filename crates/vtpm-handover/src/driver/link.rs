@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use rustls::{Connection, Stream};
 
 use super::tls;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::message::{HEADER, Header};
 use crate::session::Channel;
+use crate::wire::Malformed;
 
 /// A stream with TLS on it that carries whole messages.
 ///
@@ -67,17 +68,20 @@ impl<S: Read + Write> Link<S> {
             .map_err(|cause| Error::Transport { what: "sending a message", cause })
     }
 
-    /// Waits for a whole message. No more is read than its header allows.
+    /// Waits for a whole message with a body of at most `longest` bytes.
     ///
     /// # Errors
     /// [`Error::Transport`], [`Error::Malformed`].
-    pub(super) fn receive(&mut self) -> Result<Vec<u8>, Error> {
+    pub(super) fn receive(&mut self, longest: u32) -> Result<Vec<u8>, Error> {
         let failed = |cause| Error::Transport { what: "waiting for a message", cause };
         let mut header = [0; HEADER];
         self.read_exact(&mut header).map_err(failed)?;
-        let length = Header::read(&header)
-            .map_err(|cause| Error::Malformed { what: crate::error::Shown(None), cause })?
-            .length;
+        let malformed = |cause| Error::Malformed { what: Shown(None), cause };
+        let length = Header::read(&header).map_err(malformed)?.length;
+        if length > longest {
+            let (length, limit) = (length as usize, longest as usize);
+            return Err(malformed(Malformed::TooLong { what: "the body", length, limit }));
+        }
         let mut message = header.to_vec();
         // What is claimed is not allocated before it comes.
         let read = Read::take(&mut *self, u64::from(length)).read_to_end(&mut message);

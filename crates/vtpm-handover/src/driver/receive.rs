@@ -110,9 +110,9 @@ impl<S: Read + Write> Receiver<S> {
                 DestinationEvent::Accepted(offer) => return Reached::Accepted(offer),
                 DestinationEvent::Prepared(_) => return Reached::Prepared,
                 DestinationEvent::Waits => {
-                    step = match self.link.receive() {
+                    step = match self.link.receive(self.machine.longest_body()) {
                         Ok(message) => self.machine.receive(host, &message),
-                        Err(_lost) => self.machine.disconnected(),
+                        Err(lost) => because(self.machine.disconnected(), lost),
                     };
                 }
             }
@@ -123,6 +123,14 @@ impl<S: Read + Write> Receiver<S> {
         let error = Error::Misuse { wanted: "a further step", phase: self.machine.phase() };
         unbegun(Outcome::Unknown, None, error)
     }
+}
+
+/// An ending by a lost connection, with what was lost.
+fn because(mut step: Step<DestinationEvent>, lost: Error) -> Step<DestinationEvent> {
+    if let DestinationEvent::Ended(ending) = &mut step.event {
+        ending.error = Some(lost);
+    }
+    step
 }
 
 impl<S: Read + Write> std::fmt::Debug for Receiver<S> {

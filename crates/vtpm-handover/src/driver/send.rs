@@ -8,6 +8,7 @@ use crate::ending::{Ending, Outcome};
 use crate::error::Error;
 use crate::handshake::{Known, Local};
 use crate::id::TransferId;
+use crate::message::BODY_MAX;
 use crate::resume::{Resume, Word};
 use crate::source::{Departure, Source, SourceEvent, SourceHost, Step};
 
@@ -122,9 +123,9 @@ impl<S: Read + Write> Sender<S> {
                 SourceEvent::Ready => return Reached::Ready,
                 SourceEvent::Prepared => return Reached::Prepared,
                 SourceEvent::Waits => {
-                    step = match self.link.receive() {
+                    step = match self.link.receive(BODY_MAX) {
                         Ok(message) => self.source.receive(host, &message),
-                        Err(_lost) => self.source.disconnected(host),
+                        Err(lost) => because(self.source.disconnected(host), lost),
                     };
                 }
             }
@@ -187,12 +188,23 @@ pub fn resume<S: Read + Write>(
             }
             SourceEvent::Over => return failed(Error::Disconnected),
             _ if sent.is_err() => machine.disconnected(),
-            _ => match link.receive() {
+            _ => match link.receive(BODY_MAX) {
                 Ok(message) => machine.receive(local, &message),
-                Err(_lost) => machine.disconnected(),
+                Err(lost) => because(machine.disconnected(), lost),
             },
         };
     }
+}
+
+/// An ending by a lost connection, with what was lost.
+fn because(mut step: Step<SourceEvent>, lost: Error) -> Step<SourceEvent> {
+    if let SourceEvent::Ended(ending) = &mut step.event {
+        // A journal that failed on top of it is the graver news.
+        if matches!(ending.error, Some(Error::Disconnected)) {
+            ending.error = Some(lost);
+        }
+    }
+    step
 }
 
 impl<S: Read + Write> std::fmt::Debug for Sender<S> {
