@@ -1,6 +1,7 @@
 //! Certificates are what the profile says and what OpenSSL accepts; chains are checked.
 
 use std::process::Command;
+use std::slice::from_ref;
 use std::time::{Duration, SystemTime};
 
 use openssl::ec::{EcGroup, EcKey};
@@ -71,8 +72,8 @@ fn ek_certificate(operator: &Operator, ek: &PublicArea) -> Vec<u8> {
 fn openssl_verifies_the_chain_of_every_kind_of_ek_and_shows_what_the_profile_wants() {
     let (operator, directory) = (operator(), tempfile::tempdir().unwrap());
     let at = |name: &str| directory.path().join(name);
-    std::fs::write(at("root.pem"), pem_of(&[operator.root.clone()]).unwrap()).unwrap();
-    std::fs::write(at("host.pem"), pem_of(&[operator.host_certificate.clone()]).unwrap()).unwrap();
+    std::fs::write(at("root.pem"), pem_of(from_ref(&operator.root)).unwrap()).unwrap();
+    std::fs::write(at("host.pem"), pem_of(from_ref(&operator.host_certificate)).unwrap()).unwrap();
     for ek in endorsement_keys() {
         let certificate = ek_certificate(&operator, &ek);
         ek.must_be_certified_by(&certificate).unwrap();
@@ -101,7 +102,7 @@ fn every_changed_byte_of_a_certificate_is_refused() {
     let operator = operator();
     let [_, ek, _] = endorsement_keys();
     let certificate = ek_certificate(&operator, &ek);
-    let roots = Roots::from_der(&[operator.root.clone()]).unwrap();
+    let roots = Roots::from_der(from_ref(&operator.root)).unwrap();
     let now = SystemTime::now();
     let chain = |leaf: Vec<u8>| vec![leaf, operator.host_certificate.clone()];
     let path = roots.check(&chain(certificate.clone()), Purpose::EndorsementKey, now).unwrap();
@@ -133,7 +134,7 @@ fn each_way_for_a_chain_to_be_wrong_has_its_own_message() {
         (said(&root, &[], ek_purpose, now), "there is no certificate"),
         (said(&root, &full[..1], ek_purpose, now), "no trusted root issued"),
         (said(&[], &full, ek_purpose, now), "no trusted root issued"),
-        (said(&[other.root.clone()], &full, ek_purpose, now), "was not signed by its issuer"),
+        (said(from_ref(&other.root), &full, ek_purpose, now), "was not signed by its issuer"),
         (said(&root, &full, ek_purpose, later), "its time has ended"),
         (said(&root, &full, ek_purpose, earlier), "its time has not begun"),
         (said(&root, &full[1..], ek_purpose, now), "not one of an endorsement key"),

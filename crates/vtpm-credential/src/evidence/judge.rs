@@ -178,7 +178,7 @@ impl Evidence {
                         together from several, or the list of parts was changed"
                 .into());
         }
-        Ok(format!("{count} PCRs, {} resets of the chip", quote.clock.reset_count))
+        Ok(format!("{count} PCRs"))
     }
 
     /// Each part is the one that the list of parts names; the list itself is in the quote.
