@@ -10,7 +10,7 @@
 
 TEST_HOST_DIR=$CARGO_TARGET_DIR/test-host
 # Seconds a host may take to boot, on a busy machine.
-TEST_HOST_BOOT_LIMIT=${TEST_HOST_BOOT_LIMIT:-120}
+TEST_HOST_BOOT_LIMIT=${TEST_HOST_BOOT_LIMIT:-180}
 
 # What needs no test host: a /dev/kvm in which a stock Linux kernel runs. PVM only emulates one.
 kvm_is_usable() { [[ -c /dev/kvm && -r /dev/kvm && -w /dev/kvm && ! -d /sys/module/kvm_pvm ]]; }
@@ -19,17 +19,18 @@ kvm_is_usable() { [[ -c /dev/kvm && -r /dev/kvm && -w /dev/kvm && ! -d /sys/modu
 # Runs the command as root in a test host, its output here, its exit status as ours. On a machine
 # with a usable KVM it runs directly unless --always says otherwise. A host that does not answer in
 # time is ended and, once, replaced by a new one: an emulated SVM loses an interrupt now and then.
-#   --time-out SECONDS  for the command, not counting the boot; default 300. 124 when exceeded
+#   --time-out SECONDS  for the command, without the boot; default 300. 124 when exceeded
 #   --memory MIB        default 1024
 #   --job FOLDER        where the command may leave results: the same path inside and outside, also
 #                       in $TEST_HOST_JOB; default: a new one, which is removed
-#   --tpm FOLDER        the chip's state, made if it is not there; default: a new chip. `none`: no TPM
+#   --tpm FOLDER        the chip's state, made if it is not there; default: a new chip; none: no TPM
 #   --name NAME         host name; default test-host
 #   --nic OPTIONS       a network card: what -netdev takes, without the id (tap,ifname=...)
 #   --address IP/BITS   of that card
 #   --always            boot a host even if KVM is usable here
 test_host_run() {
-    local time_out=300 memory=1024 job='' tpm='' name=test-host nic='' address='' always=no own_job=no
+    local time_out=300 memory=1024 job='' tpm='' name=test-host nic='' address=''
+    local always=no own_job=no
     while (($# > 0)); do
         case $1 in
         --time-out) time_out=$2 ;;
@@ -149,8 +150,9 @@ test_host_qemu() {
     shift 2
     line="console=ttyS0 quiet panic=-1 nohz=off highres=off random.trust_cpu=on"
     line+=" host.job=$job host.name=$name host.address=$address"
-    exec qemu-system-x86_64 -nodefaults -no-user-config -accel tcg,thread=multi -cpu EPYC-Rome \
-        -smp 1 -m "$memory" -display none -no-reboot \
+    exec setpriv --pdeathsig TERM \
+        qemu-system-x86_64 -nodefaults -no-user-config -accel tcg,thread=multi \
+        -cpu EPYC-Rome -smp 1 -m "$memory" -display none -no-reboot \
         -kernel "/boot/vmlinuz-$TEST_HOST_KERNEL" -initrd "$TEST_HOST_IMAGE" -append "$line" \
         -serial "file:$console" -serial "stdio" \
         -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
@@ -193,7 +195,11 @@ test_host_chip() {
 }
 
 # A MAC address that depends on the name $1.
-mac_of() { printf '52:54:00:%s' "$(printf '%s' "$1" | sha256sum | sed -E 's/^(..)(..)(..).*/\1:\2:\3/')"; }
+mac_of() {
+    local digest
+    digest=$(printf '%s' "$1" | sha256sum)
+    printf '52:54:00:%s:%s:%s' "${digest:0:2}" "${digest:2:2}" "${digest:4:2}"
+}
 
 # Waits at most five seconds until there is a socket $1.
 wait_for_socket() {
