@@ -10,7 +10,7 @@ declare -a vtpmd_started=()
 # Seconds that anything but a boot may take on a busy machine.
 VTPMD_PATIENCE=${VTPMD_PATIENCE:-60}
 # Seconds that a boot may take.
-VTPMD_BOOT_LIMIT=${VTPMD_BOOT_LIMIT:-240}
+VTPMD_BOOT_LIMIT=${VTPMD_BOOT_LIMIT:-400}
 
 vtpmd_end() {
     local pid
@@ -67,6 +67,9 @@ wait_until() {
     done
 }
 
+# What every kernel here is told. Without the last one it gives up where an emulated timer is late.
+VTPMD_KERNEL_OPTIONS="console=ttyS0 quiet panic=-1 no_timer_check"
+
 # Starts a machine in the folder $1 with the TPM device $2 (tpm-tis, tpm-crb) on the control channel
 # $1/ctrl, with its serial line in $1/console and a QMP socket at $1/qmp; further options in $3 and
 # later. Sets machine_pid.
@@ -76,8 +79,8 @@ machine_start() {
     qemu-system-x86_64 -nodefaults -display none -machine q35,accel=tcg -cpu max -smp 1 -m 256 \
         -no-reboot -chardev "socket,id=tpm,path=$folder/ctrl" -tpmdev emulator,id=t,chardev=tpm \
         -device "$device,tpmdev=t" \
-        -chardev "socket,id=console,path=$folder/serial,server=on,wait=off,logfile=$folder/console" \
-        -serial chardev:console -qmp "unix:$folder/qmp,server=on,wait=off" "$@" \
+        -chardev "socket,id=serial,path=$folder/serial,server=on,wait=off,logfile=$folder/console" \
+        -serial chardev:serial -qmp "unix:$folder/qmp,server=on,wait=off" "$@" \
         2>"$folder/qemu.log" &
     machine_pid=$!
     vtpmd_started+=("$machine_pid")
@@ -90,6 +93,23 @@ firmware_options() {
     cp /usr/share/OVMF/OVMF_VARS.fd "$2/vars.fd"
     printf '%s\n' -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd \
         -drive "if=pflash,format=raw,file=$2/vars.fd"
+}
+
+# Tells the guest in the folder $1, of the machine $2, the word $3, and waits until it answers with
+# the line $4. Tells it again now and then: an emulated serial line may lose what comes too early.
+tell_guest() {
+    local end=$((SECONDS + VTPMD_BOOT_LIMIT)) next=0
+    until grep -qs "^$4" "$1/console"; do
+        if ! kill -0 "$2" 2>/dev/null || ((SECONDS >= end)); then
+            tail -n 20 "$1/console" >&2 || true
+            die "the guest did not answer '$3' with '$4'"
+        fi
+        if ((SECONDS >= next)); then
+            ask_machine "$1" say "$3"
+            next=$((SECONDS + 20))
+        fi
+        sleep 0.2
+    done
 }
 
 # Waits until the console in the folder $1 says the line $2, or its machine $3 has ended.

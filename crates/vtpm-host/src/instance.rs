@@ -44,7 +44,8 @@ impl Instance {
     /// Manufactures a vTPM and makes its file. It is switched off.
     ///
     /// # Errors
-    /// [`Error::Store`], among others if there is a file already; [`Error::Engine`] without entropy.
+    /// [`Error::Store`], among others if there is a file already; [`Error::Engine`] without
+    /// entropy.
     pub fn create(
         place: &Place,
         source: &dyn KeySource,

@@ -35,9 +35,9 @@
 //!   another type, and each step between them is in the journal of the store before it counts.
 //!
 //! ```text
-//!   Instance --start--> Handle --freeze--> Frozen --begin_outgoing--> Outgoing --entomb--> Tombstone
+//!   Instance --start--> Handle --freeze--> Frozen -begin_outgoing-> Outgoing --entomb-> Tombstone
 //!      ^                  ^                  |                           |                     |
-//!      |                  '------ thaw ------'---------- abort ----------'                  receive
+//!      |                  '------ thaw ------'--------- abort --------'                  receive
 //!      |                                                                                       v
 //!      '--------------------------------- activate ------------------------------------- Prepared
 //! ```

@@ -28,6 +28,12 @@ const BAD_LOCALITY: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x07];
 /// `TPM_RC_COMMAND_SIZE`.
 const BAD_SIZE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42];
 
+/// The tag by which a TPM 2 answers a command whose tag it does not know (Part 2, 6.9)...
+const TAG_OF_TPM_1_2: [u8; 2] = [0x00, 0xc4];
+/// ... and what swtpm answers instead: `TPM_RC_VALUE`. Firmware that looks for a TPM 1.2 by sending
+/// it a command (OVMF does, on TIS) takes the TPM for one by that tag.
+const BAD_TAG: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x84];
+
 /// Serves a connection until the caller closes it.
 pub(crate) fn serve(mut stream: Stream, session: &Session) {
     while let Some(message) = read_message(&mut stream) {
@@ -99,7 +105,8 @@ fn execute(session: &Session, locality: u8, command: &[u8]) -> Vec<u8> {
     if session.tpm.is_running() && command.len() > session.buffer_size() as usize {
         return BAD_SIZE.to_vec();
     }
-    session.tpm.execute(locality, command.to_vec())
+    let response = session.tpm.execute(locality, command.to_vec());
+    if response.starts_with(&TAG_OF_TPM_1_2) { BAD_TAG.to_vec() } else { response }
 }
 
 #[cfg(test)]

@@ -98,11 +98,8 @@ fn restrict_calls(action: Action) -> Result<()> {
         Action::Log => SeccompAction::Log,
         Action::Kill | Action::None => SeccompAction::KillProcess,
     };
-    let calls: BTreeMap<i64, Vec<_>> = CALLS
-        .iter()
-        .chain(CALLS_OF_ARCHITECTURE)
-        .map(|call| (i64::from(*call), Vec::new()))
-        .collect();
+    let calls: BTreeMap<i64, Vec<_>> =
+        CALLS.iter().chain(CALLS_OF_ARCHITECTURE).map(|call| (*call, Vec::new())).collect();
     let architecture = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new(calls, otherwise, SeccompAction::Allow, architecture)?;
     let program: BpfProgram = filter.try_into()?;

@@ -2,7 +2,7 @@
 //! and the state blobs mean for it. Commands go straight to the [`Handle`].
 //!
 //! ```text
-//!   start: open the file, if there is one ......... not with --migration incoming: it may be locked
+//!   start: open the file, if there is one ....... not with --migration incoming: it may be locked
 //!   INIT:  open it now, or make it; then switch on
 //!          from a blob that was set, else from what STORE_VOLATILE left, else from power-off
 //! ```

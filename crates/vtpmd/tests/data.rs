@@ -169,3 +169,12 @@ fn noise_on_both_channels_leaves_the_tpm_as_it_was() {
     assert_eq!(home.control().result(&[0x05], &[0]), 0);
     assert_eq!(home.data().read_index(8), b"12345678");
 }
+
+#[test]
+fn who_looks_for_a_tpm_1_2_does_not_find_one() {
+    let home = Home::new();
+    let _daemon = home.start_up();
+    // TPM_GetTicks of TPM 1.2, as OVMF sends it.
+    let response = home.data().send(&[0x00, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0xf1]);
+    assert_eq!(response, [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x84]);
+}

@@ -88,8 +88,8 @@ pub(crate) struct Socket {
     /// for their owner alone, whatever mode= says. Without it the environment variable TPM_PATH.
     #[arg(long, value_name = "dir=DIRECTORY")]
     tpmstate: Option<Pairs>,
-    /// type=unixio,path=PATH[,mode=MODE][,uid=UID][,gid=GID], type=tcp,port=PORT[,bindaddr=ADDRESS],
-    /// or type=unixio|tcp,fd=FD (a listening socket) or clientfd=FD (a connection).
+    /// type=unixio,path=PATH[,mode=MODE][,uid=UID][,gid=GID],
+    /// type=tcp,port=PORT[,bindaddr=ADDRESS], or type=unixio|tcp,fd=FD (a listening socket) or clientfd=FD (a connection).
     #[arg(long, value_name = "type=...")]
     ctrl: Option<Pairs>,
     /// The data channel: type=unixio,path=PATH[,mode=MODE][,uid=UID][,gid=GID],
@@ -107,7 +107,7 @@ pub(crate) struct Socket {
     #[arg(long, value_delimiter = ',', value_name = "FLAG")]
     flags: Vec<Flag>,
     /// file=PATH or fd=FD: a key that encrypts the state, as 64 or 32 hexadecimal digits or 32 raw
-    /// bytes; pwdfile=PATH or pwdfd=FD: a passphrase. remove=true removes the file when it was read.
+    /// bytes; pwdfile=PATH or pwdfd=FD: a passphrase. remove=true removes the file once it is read.
     #[arg(long, value_name = "file=PATH")]
     key: Option<Pairs>,
     /// As --key, for state blobs that a caller fetches: the other side needs the same.

@@ -8,7 +8,7 @@ mod template;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use tracing::info;
+use tracing::{info, warn};
 use vtpm_engine::Profile;
 use vtpm_engine::crypto::hash::HashAlg;
 use vtpm_host::Instance;
@@ -33,7 +33,6 @@ pub(crate) fn capabilities() -> String {
         "tpm-2.0",
         "cmdarg-keyfile-fd",
         "cmdarg-pwdfile-fd",
-        "cmdarg-write-ek-cert-files",
         "cmdarg-create-config-files",
         "cmdarg-reconfigure-pcr-banks",
         "tpm2-rsa-keysize-2048",
@@ -116,6 +115,9 @@ fn furnish(setup: &Setup, instance: Instance) -> Result<()> {
             .and_then(|()| client.keep_endorsement_key(&template::ek_p384(), EK_P384))
             .context("the endorsement keys cannot be made")?;
         info!("endorsement keys at {EK_RSA:#x} (RSA-2048) and {EK_P384:#x} (P-384)");
+    }
+    if setup.wants_certificates() {
+        warn!("no certificates are made: this release has no authority that could sign them");
     }
     if setup.create_spk {
         let storage =

@@ -23,10 +23,10 @@ pub(crate) struct Setup {
     /// Make the endorsement keys, RSA-2048 and P-384, and keep them in the TPM.
     #[arg(long)]
     pub(crate) createek: bool,
-    /// Make certificates of the endorsement keys, and keep them in the TPM; also makes the keys.
+    /// Make the endorsement keys; certificates of them are not made yet, and the log says so.
     #[arg(long)]
     pub(crate) create_ek_cert: bool,
-    /// Make a platform certificate, and keep it in the TPM; also makes the others.
+    /// As --create-ek-cert.
     #[arg(long)]
     pub(crate) create_platform_cert: bool,
     /// Make a storage key and keep it in the TPM.
@@ -38,12 +38,9 @@ pub(crate) struct Setup {
     /// Endorsement keys decrypt; they always do.
     #[arg(long)]
     decryption: bool,
-    /// Certificates in the TPM can neither be changed nor removed.
+    /// About certificates; without effect.
     #[arg(long)]
-    pub(crate) lock_nvram: bool,
-    /// Also write the certificates into this directory.
-    #[arg(long, value_name = "DIRECTORY")]
-    pub(crate) write_ek_cert_files: Option<PathBuf>,
+    lock_nvram: bool,
     /// Bits of the RSA endorsement key; 2048.
     #[arg(long, default_value_t = 2048)]
     rsa_keysize: u16,
