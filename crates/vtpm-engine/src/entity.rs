@@ -39,6 +39,7 @@ impl Tpm {
         match handle.kind() {
             Some(HandleType::Permanent) => match handle.act() {
                 Some(act) if usize::from(act) >= self.clear.acts.len() => Err(Rc::VALUE),
+                None if handle.is_vendor_auth() => Err(Rc::VALUE),
                 _ => {
                     Hierarchy::of(handle).map_or(Ok(()), |hierarchy| self.check_enabled(hierarchy))
                 }

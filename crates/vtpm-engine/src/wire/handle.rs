@@ -101,6 +101,12 @@ impl Handle {
         matches!(self.kind(), Some(HandleType::HmacSession | HandleType::PolicySession))
     }
 
+    /// `TPM_RH_AUTH_00` to `TPM_RH_AUTH_FF`: a vendor's own authorizations, of which this TPM has
+    /// none.
+    pub fn is_vendor_auth(self) -> bool {
+        matches!(self.0, 0x4000_0010..=0x4000_010f)
+    }
+
     /// `TPM_RH_ACT_0` to `TPM_RH_ACT_F`: the number of the authenticated countdown timer.
     pub fn act(self) -> Option<u8> {
         match self.0 {
@@ -187,6 +193,7 @@ handle_types! {
     /// `TPMI_DH_ENTITY`: anything with an authorization.
     #[doc(alias = "TPMI_DH_ENTITY")]
     DhEntity = |handle| handle.is_object() || handle.is(HandleType::Nv) || handle.is_pcr()
+        || handle.is_vendor_auth()
         || matches!(
             handle,
             Handle::OWNER | Handle::PLATFORM | Handle::ENDORSEMENT | Handle::LOCKOUT

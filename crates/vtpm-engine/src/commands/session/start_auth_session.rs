@@ -211,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn a_vendors_authorization_is_told_after_a_key_that_is_not_there() {
+        let mut client = Client::started();
+        let bind = Handle(0x4000_0010);
+        assert_eq!(client.rc(&Start { bind, ..PLAIN }.build()), Rc::VALUE.handle(2));
+        let both = Start { key: Handle(0x8000_0000), bind, ..PLAIN };
+        assert_eq!(client.rc(&both.build()), Rc::reference_handle(0));
+    }
+
+    #[test]
     fn the_nonce_has_the_size_of_the_callers() {
         let mut client = Client::started();
         for nonce in [16, 31, 32] {
