@@ -36,10 +36,10 @@
 //!
 //! ```text
 //!   Instance --start--> Handle --freeze--> Frozen -begin_outgoing-> Outgoing --entomb-> Tombstone
-//!      ^                  ^                  |                           |                     |
-//!      |                  '------ thaw ------'--------- abort --------'                  receive
-//!      |                                                                                       v
-//!      '--------------------------------- activate ------------------------------------- Prepared
+//!      ^                  ^                  |                        |                     |
+//!      |                  '------ thaw ------'-------- abort ---------'                  receive
+//!      |                                                                                    v
+//!      '-------------------------------- activate ------------------------------------- Prepared
 //! ```
 //!
 //! A crash leaves the file in one of these roles, and [`Found::open`] gives back the type for it.
