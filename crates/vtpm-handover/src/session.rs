@@ -110,7 +110,7 @@ impl Session {
         let kind = body.kind();
         let contents = body.write();
         let tagged = self.keys.is_some();
-        let length = contents.len() + if tagged { MAC } else { 0 };
+        let length = contents.len().saturating_add(if tagged { MAC } else { 0 });
         let minimum = if self.negotiated { self.version } else { self.minimum };
         let header = Header {
             version: self.version,

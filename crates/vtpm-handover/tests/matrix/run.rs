@@ -193,13 +193,13 @@ impl Pair {
     fn deliver(&mut self, to: Side, message: &[u8]) {
         let first = self.queue.len();
         match to {
-            Side::Source => self.to_source(message),
-            Side::Destination => self.to_destination(message),
+            Side::Source => self.tell_source(message),
+            Side::Destination => self.tell_destination(message),
         }
         self.sent.extend(self.queue[first..].iter().map(|(_, message)| message.clone()));
     }
 
-    fn to_source(&mut self, message: &[u8]) {
+    fn tell_source(&mut self, message: &[u8]) {
         let Some(source) = &mut self.source else { return };
         let mut host = SourceHost { local: self.a.local(), journal: self.at_a.as_source() };
         let mut step = source.receive(&mut host, message);
@@ -219,7 +219,7 @@ impl Pair {
         }
     }
 
-    fn to_destination(&mut self, message: &[u8]) {
+    fn tell_destination(&mut self, message: &[u8]) {
         let Some(destination) = &mut self.destination else { return };
         let mut host =
             DestinationHost { local: self.b.local(), journal: self.at_b.as_destination() };

@@ -25,6 +25,9 @@ pub(crate) struct Limits {
     pub(crate) troubles: u8,
 }
 
+/// All messages that were ever sent in one direction, with what they do to a machine, hashed.
+type Pool = Vec<(Vec<u8>, u64)>;
+
 /// A message: which session it was sent in, and the how-manieth it was in its direction.
 type Sent = (usize, usize);
 
@@ -61,8 +64,8 @@ struct Session {
     /// What the source waits for its own caller to do.
     turn: Turn,
     destination: Option<(Destination, Past)>,
-    to_source: Vec<(Vec<u8>, u64)>,
-    to_destination: Vec<(Vec<u8>, u64)>,
+    to_source: Pool,
+    to_destination: Pool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,7 +139,7 @@ impl System {
     ) {
         let fails: &[_] =
             if trouble { &[None, Some(When::Before), Some(When::After)] } else { &[None] };
-        let every = |pool: fn(&Session) -> &Vec<(Vec<u8>, u64)>| -> Vec<Sent> {
+        let every = |pool: fn(&Session) -> &Pool| -> Vec<Sent> {
             let sessions = self.sessions.iter().enumerate();
             let same_way = sessions.filter(|(_, other)| other.from == at.from);
             // Of another session, one message stands for all: once the handshake is done, none
@@ -181,11 +184,11 @@ impl System {
             Action::Open { from, settles } => next.open(limits, from, settles),
             Action::ToSource { session, message, fails } => {
                 let bytes = self.sessions[message.0].to_source[message.1].0.clone();
-                next.to_source(session, &bytes, fails);
+                next.tell_source(session, &bytes, fails);
             }
             Action::ToDestination { session, message, fails } => {
                 let bytes = self.sessions[message.0].to_destination[message.1].0.clone();
-                next.to_destination(session, &bytes, fails);
+                next.tell_destination(session, &bytes, fails);
             }
             Action::Begin { session, fails } => {
                 next.source(session, b"begin", fails, |source, host| {
@@ -282,9 +285,9 @@ impl System {
         if limits.whole_handshakes {
             for step in 0..3 {
                 let message = self.sessions[number].to_destination[step].0.clone();
-                self.to_destination(number, &message, None);
+                self.tell_destination(number, &message, None);
                 let message = self.sessions[number].to_source[step].0.clone();
-                self.to_source(number, &message, None);
+                self.tell_source(number, &message, None);
             }
             // What follows is the offer; the handshake's messages are of no use to anybody now.
             let session = &mut self.sessions[number];
@@ -293,7 +296,7 @@ impl System {
         }
     }
 
-    fn to_source(&mut self, session: usize, message: &[u8], fails: Option<When>) {
+    fn tell_source(&mut self, session: usize, message: &[u8], fails: Option<When>) {
         if matches!(self.sessions[session].source, Some((Leaver::Moves(_), _))) {
             self.source(session, message, fails, |source, host| source.receive(host, message));
         } else if let Some((Leaver::Settles(mut resume), past)) =
@@ -360,7 +363,7 @@ impl System {
         }
     }
 
-    fn to_destination(&mut self, session: usize, message: &[u8], fails: Option<When>) {
+    fn tell_destination(&mut self, session: usize, message: &[u8], fails: Option<When>) {
         let Some((mut machine, past)) = self.sessions[session].destination.take() else { return };
         let to = 1 - self.sessions[session].from;
         let mut hosts = hosts(session, &past_hash(&past, message));
@@ -463,9 +466,9 @@ impl System {
                 let number = self.sessions.len();
                 self.open(&limits, from, true);
                 let word = self.sessions[number].to_destination[0].0.clone();
-                self.to_destination(number, &word, None);
+                self.tell_destination(number, &word, None);
                 let answer = self.sessions[number].to_source[0].0.clone();
-                self.to_source(number, &answer, None);
+                self.tell_source(number, &answer, None);
             }
         }
         let whole = |shelf: &Shelf| !shelf.standing.is_live() || shelf.state == STATE;
