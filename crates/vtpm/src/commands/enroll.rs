@@ -1,6 +1,6 @@
 //! `vtpm enroll`: on a verifier's machine, once for each host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -57,9 +57,7 @@ impl Challenge {
             let roots = Roots::from_pem(&files::read(roots)?)?;
             let certificate = hex::decode(&shown.ek_certificate)?;
             if certificate.is_empty() {
-                bail!(
-                    "the host shows no certificate of its EK; leave --roots out to trust it so"
-                );
+                bail!("the host shows no certificate of its EK; leave --roots out to trust it so");
             }
             ek.must_be_certified_by(&certificate)?;
             roots.check(&[certificate], Purpose::EndorsementKey, SystemTime::now())?;
@@ -112,7 +110,7 @@ impl Finish {
     }
 }
 
-fn read_host(path: &PathBuf) -> Result<(Shown, PublicArea, PublicArea)> {
+fn read_host(path: &Path) -> Result<(Shown, PublicArea, PublicArea)> {
     let shown: Shown = serde_json::from_slice(&files::read(path)?)
         .with_context(|| format!("{} is not what a host shows", path.display()))?;
     let ek = PublicArea::from_bytes(&hex::decode(&shown.ek)?)?;

@@ -26,8 +26,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(self, host: &HostOptions) -> Result<()> {
-        let to = RecoveryPublicKey::from_pem(&files::read_text(&self.to)?)
-            .map_err(vtpm_store::Error::from)?;
+        let to = RecoveryPublicKey::from_pem(&files::read_text(&self.to)?)?;
         let anchor = host.anchor()?;
         let expect = host.expect(&anchor, &self.id, None)?;
         let opened = Store::open(&host.place(&self.id), &anchor.key_source(), &expect)?;

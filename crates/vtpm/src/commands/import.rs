@@ -37,7 +37,7 @@ impl Import {
     pub(crate) fn run(self, host: &HostOptions) -> Result<()> {
         let backup = files::read(&self.from)?;
         let key = zeroize::Zeroizing::new(files::read_text(&self.key)?);
-        let key = RecoverySecretKey::from_pem(&key).map_err(vtpm_store::Error::from)?;
+        let key = RecoverySecretKey::from_pem(&key)?;
         let id = self.id;
         let anchor = host.anchor()?;
         let by = Override::because(self.reason, SystemTime::now())?;
