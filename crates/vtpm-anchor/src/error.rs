@@ -81,8 +81,8 @@ pub enum Error {
     #[error(
         "the TPM at {address} is not the one that this host was set up with (its endorsement key \
          is {found}, not {expected}). If it is the wrong TPM, give the right one. If the old one \
-         is gone, what was sealed to it cannot be opened: run `vtpm host recreate`, then restore each \
-         vTPM from its backup (`vtpm import`)"
+         is gone, what was sealed to it cannot be opened: run `vtpm host recreate`, then bring \
+         each vTPM back from its backup (`vtpm import`)"
     )]
     OtherChip {
         /// The TCTI.
