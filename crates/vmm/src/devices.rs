@@ -46,8 +46,8 @@ impl vm_superio::Trigger for EdgeLine {
 
 /// An interrupt that is a level, as the TPM's node in ACPI says.
 ///
-/// By KVM_IRQ_LINE and not by an irqfd, because an irqfd lowers the line at once: a cause that comes
-/// while the guest still serves the one before would be lost.
+/// By KVM_IRQ_LINE and not by an irqfd, because an irqfd lowers the line at once: a cause that
+/// comes while the guest still serves the one before would be lost.
 #[derive(Clone)]
 pub struct LevelLine {
     vm: Arc<VmFd>,
@@ -65,6 +65,7 @@ impl vmm_device::Trigger for LevelLine {
     type E = kvm_ioctls::Error;
 
     fn set_level(&self, asserted: bool) -> Result<(), kvm_ioctls::Error> {
+        tracing::trace!(gsi = self.gsi, asserted, "interrupt");
         self.gsi.map_or(Ok(()), |gsi| self.vm.set_irq_line(gsi, asserted))
     }
 }

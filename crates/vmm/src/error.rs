@@ -112,6 +112,12 @@ pub enum Error {
     /// A request on the control socket cannot be served.
     #[error("control: {0}")]
     Control(String),
+    /// A machine cannot be moved, or cannot come here; says why and what to do.
+    #[error("migration: {0}")]
+    Migration(String),
+    /// The host's physical TPM.
+    #[error("the host's TPM: {0}")]
+    Anchor(#[from] vtpm_anchor::Error),
     /// A filter of system calls could not be put in place.
     #[error("seccomp: {0}")]
     Seccomp(String),

@@ -1,105 +1,37 @@
-//! `vmm`: boots a Linux kernel with a TPM of its own.
+//! `vmm`: boots a Linux kernel with a TPM of its own, or goes on with one that was saved.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+mod options;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vmm::{
-    Result,
+    Error, Result,
     config::{Boot, Hardware},
-    console::{Console, Place},
-    devices::tpm::Interface,
-    machine::{Connections, Machine},
-    session::{self, End, Signals},
-    tpm::{Backend, Daemon, InProcess},
+    console::Console,
+    control::{self, Control},
+    devices::serial::Sink,
+    machine::{Connections, Machine, Prepared},
+    migrate::{self, Identity, Mover},
+    seccomp,
+    session::{self, End, Signals, Watch},
+    snapshot,
+    tpm::{self, Backend, Daemon, InProcess},
 };
+use vtpm_anchor::{Access, Anchor};
+
+use self::options::{Arguments, Host, Task};
 
 /// The guest panicked.
 const EXIT_PANICKED: u8 = 3;
-/// The guest asked for a reset and `--no-reboot` was given.
+/// The guest asked for a reset, and is not to be reset, or cannot be.
 const EXIT_RESET: u8 = 4;
-
-/// The reference VMM of the vTPM project: Linux guests with a TPM and a measured boot.
-///
-/// Exit status: 0 the guest switched itself off, 1 an error, 2 wrong usage, 3 the guest's kernel
-/// panicked, 4 the guest asked for a reset under --no-reboot.
-#[derive(Parser)]
-#[command(name = "vmm", version)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Subcommand)]
-enum Task {
-    /// Boots a machine.
-    Run(Run),
-}
-
-/// What boots, on what.
-#[derive(Args)]
-struct Run {
-    /// Kernel image: bzImage or ELF.
-    #[arg(long, value_name = "FILE")]
-    kernel: PathBuf,
-    /// Initial ramdisk.
-    #[arg(long, value_name = "FILE")]
-    initrd: Option<PathBuf>,
-    /// The kernel's command line.
-    #[arg(long, value_name = "TEXT", default_value = "console=ttyS0")]
-    cmdline: String,
-    /// RAM in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
-    memory: u64,
-    /// Processors.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    cpus: u8,
-    /// The TPM's registers.
-    #[arg(long, value_enum, default_value_t = TpmKind::Crb)]
-    tpm: TpmKind,
-    /// The TPM has no interrupt; the guest polls.
-    #[arg(long)]
-    tpm_polling: bool,
-    /// Where the TPM's sealed state is; made if it is not there. Without this and --tpm-socket the
-    /// TPM is a new one, which ends with this process.
-    #[arg(long, value_name = "FILE", requires = "tpm_key", conflicts_with = "tpm_socket")]
-    tpm_state: Option<PathBuf>,
-    /// The key under which that state is; made if it is not there.
-    #[arg(long, value_name = "FILE", requires = "tpm_state")]
-    tpm_key: Option<PathBuf>,
-    /// The TPM is in a daemon with this control socket: vtpmd or swtpm.
-    #[arg(long, value_name = "SOCKET")]
-    tpm_socket: Option<PathBuf>,
-    /// The console: stdio, none, file=PATH or socket=PATH. On a terminal Ctrl-A x ends the machine.
-    #[arg(long, value_name = "PLACE", default_value = "stdio", value_parser = parse_place)]
-    serial: Place,
-    /// End when the guest asks for a reset, with exit status 4.
-    #[arg(long)]
-    no_reboot: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TpmKind {
-    Crb,
-    Tis,
-    None,
-}
-
-fn parse_place(text: &str) -> std::result::Result<Place, String> {
-    match text.split_once('=') {
-        None if text == "stdio" => Ok(Place::Terminal),
-        None if text == "none" => Ok(Place::Nothing),
-        Some(("file", path)) if !path.is_empty() => Ok(Place::File(path.into())),
-        Some(("socket", path)) if !path.is_empty() => Ok(Place::Socket(path.into())),
-        _ => Err("stdio, none, file=PATH or socket=PATH".into()),
-    }
-}
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("VMM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Task::Run(run) = Arguments::parse().task;
-    match boot(&run) {
+    match perform(Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("vmm: {error}");
@@ -108,59 +40,196 @@ fn main() -> ExitCode {
     }
 }
 
-/// Boots, and boots again when the guest asks for a reset: the TPM stays, all else is new.
-fn boot(run: &Run) -> Result<ExitCode> {
-    let hardware = Hardware {
-        memory_mib: run.memory,
-        cpus: run.cpus,
-        tpm: match run.tpm {
-            TpmKind::Crb => Some(Interface::Crb),
-            TpmKind::Tis => Some(Interface::Tis),
-            TpmKind::None => None,
-        },
-        tpm_interrupts: !run.tpm_polling,
-    };
-    hardware.check()?;
-    let boot = Boot {
-        kernel: run.kernel.clone(),
-        initrd: run.initrd.clone(),
-        command_line: run.cmdline.clone(),
-    };
-    let backend = backend(run)?;
-    let outcome = sessions(run, &hardware, &boot, backend.as_ref());
-    if let Some(backend) = backend {
-        backend.shutdown();
-    }
-    outcome
-}
-
-fn sessions(
-    run: &Run,
-    hardware: &Hardware,
-    boot: &Boot,
-    backend: Option<&Arc<dyn Backend>>,
-) -> Result<ExitCode> {
-    let mut signals = Signals::take()?;
-    loop {
-        let (mut console, sink) = Console::open(&run.serial)?;
-        let connections = Connections { console: sink, tpm: backend.cloned() };
-        let mut machine = Machine::boot(hardware, boot, connections)?;
-        match session::run(&mut machine, &mut console, &mut signals)? {
-            End::Off => return Ok(ExitCode::SUCCESS),
-            End::Panicked => return Ok(ExitCode::from(EXIT_PANICKED)),
-            End::Reset if run.no_reboot => return Ok(ExitCode::from(EXIT_RESET)),
-            End::Reset => {}
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Run(run) => {
+            let hardware = run.hardware();
+            hardware.check()?;
+            let boot = run.boot();
+            let first = Start::Boot(hardware.clone());
+            Owner::new(run.host)?.own(first, Some((hardware, boot)))
+        }
+        Task::Restore(restore) => {
+            let first = Start::File { path: restore.from, run: !restore.paused };
+            Owner::new(restore.host)?.own(first, None)
+        }
+        Task::Receive(receive) => {
+            let first =
+                Start::Peer { listen: receive.listen.clone(), hardware: receive.hardware() };
+            Owner::new(receive.host)?.own(first, None)
+        }
+        Task::Ctl(ctl) => {
+            let answer = control::ask(&ctl.socket, &ctl.request())?;
+            let text = serde_json::to_string(&answer);
+            println!("{}", text.map_err(|cause| Error::Control(cause.to_string()))?);
+            Ok(if answer.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }
 
-fn backend(run: &Run) -> Result<Option<Arc<dyn Backend>>> {
-    if run.tpm == TpmKind::None {
-        return Ok(None);
+/// Where the next machine comes from.
+enum Start {
+    /// A kernel, on this hardware.
+    Boot(Hardware),
+    /// A snapshot.
+    File { path: std::path::PathBuf, run: bool },
+    /// Another host.
+    Peer { listen: String, hardware: Hardware },
+}
+
+/// Owns one machine after the other: the TPM stays, all else is new each time.
+struct Owner {
+    host: Host,
+    backend: Option<Arc<dyn Backend>>,
+    signals: Signals,
+    control: Control,
+    mover: Mover,
+}
+
+impl Owner {
+    fn new(host: Host) -> Result<Self> {
+        if !host.no_seccomp {
+            seccomp::process()?;
+        }
+        let signals = Signals::take()?;
+        let control = Control::open(host.control.as_deref())?;
+        let identity = host.host.clone().zip(host.trust.clone());
+        let identity = identity.map(|(directory, trust)| Identity { directory, trust });
+        let mover = Mover::new(identity);
+        Ok(Self { host, backend: None, signals, control, mover })
     }
-    Ok(Some(match (&run.tpm_socket, &run.tpm_state, &run.tpm_key) {
-        (Some(socket), _, _) => Arc::new(Daemon::connect(socket)?),
-        (None, Some(state), Some(key)) => Arc::new(InProcess::open_or_create(state, key)?),
-        _ => Arc::new(InProcess::ephemeral()?),
-    }))
+
+    /// `again` is what a reset starts.
+    fn own(mut self, first: Start, again: Option<(Hardware, Boot)>) -> Result<ExitCode> {
+        let outcome = self.machines(first, again.as_ref());
+        if let Some(backend) = self.backend {
+            backend.shutdown();
+        }
+        outcome
+    }
+
+    fn machines(&mut self, mut next: Start, again: Option<&(Hardware, Boot)>) -> Result<ExitCode> {
+        loop {
+            let (mut console, sink) = Console::open(&self.host.serial)?;
+            let (mut machine, run) = match (next, again) {
+                (Start::File { path, run }, _) => (self.restore(&path, sink)?, run),
+                (Start::Peer { listen, hardware }, _) => {
+                    (self.receive(&listen, &hardware, sink)?, false)
+                }
+                (Start::Boot(hardware), Some((_, boot))) => {
+                    (self.boot(&hardware, boot, sink)?, true)
+                }
+                (Start::Boot(_), None) => return Ok(ExitCode::from(EXIT_RESET)),
+            };
+            let watch = Watch {
+                console: &mut console,
+                control: &mut self.control,
+                signals: &mut self.signals,
+                mover: &mut self.mover,
+            };
+            next = match (session::run(&mut machine, watch, run)?, again) {
+                (End::Off | End::Moved, _) => return Ok(ExitCode::SUCCESS),
+                (End::Panicked, _) => return Ok(ExitCode::from(EXIT_PANICKED)),
+                (End::Reset, Some((hardware, _))) if !self.host.no_reboot => {
+                    Start::Boot(hardware.clone())
+                }
+                (End::Reset, _) => return Ok(ExitCode::from(EXIT_RESET)),
+                (End::Replaced(path), _) => Start::File { path, run: true },
+            };
+        }
+    }
+
+    fn boot(&mut self, hardware: &Hardware, boot: &Boot, console: Sink) -> Result<Machine> {
+        // What cannot boot makes no TPM.
+        let prepared = Prepared::new(hardware, boot)?;
+        let tpm = match hardware.tpm {
+            Some(_) => Some(self.tpm()?),
+            None => None,
+        };
+        let filters = !self.host.no_seccomp;
+        prepared.start(Connections { console, tpm, filters })
+    }
+
+    fn restore(&mut self, path: &Path, console: Sink) -> Result<Machine> {
+        let filters = !self.host.no_seccomp;
+        let mut console = Some(console);
+        let connect = &mut |tpm| {
+            let console = console.take().unwrap_or(Sink::Nothing);
+            Ok(Connections { console, tpm, filters })
+        };
+        let tpm = &mut || {
+            let backend = self.tpm()?;
+            backend.power_off()?;
+            Ok(backend)
+        };
+        snapshot::read(path, tpm, connect)
+    }
+
+    /// Waits until a machine has come from another host.
+    fn receive(&mut self, listen: &str, hardware: &Hardware, console: Sink) -> Result<Machine> {
+        hardware.check()?;
+        let filters = !self.host.no_seccomp;
+        let mut console = Some(console);
+        let connect = &mut |tpm| {
+            let console = console.take().unwrap_or(Sink::Nothing);
+            Ok(Connections { console, tpm, filters })
+        };
+        let (machine, tpm) = migrate::wait(listen, hardware, self.identity()?.as_ref(), connect)?;
+        if let Some(tpm) = &tpm {
+            self.serve_commands(tpm)?;
+        }
+        self.backend = tpm;
+        Ok(machine)
+    }
+
+    /// This host's identity and the file that the TPM goes into; none for machines without a TPM.
+    fn identity(&self) -> Result<Option<migrate::Home>> {
+        let Host { host, trust, tpm_state, .. } = &self.host;
+        match (host, trust, tpm_state) {
+            (Some(directory), Some(trust), Some(state)) => {
+                let identity = Identity { directory: directory.clone(), trust: trust.clone() };
+                Ok(Some(migrate::Home { identity, state: state.clone() }))
+            }
+            (None, None, None) => Ok(None),
+            _ => Err(Error::Migration(
+                "--host, --trust and --tpm-state belong together for a machine that comes with a \
+                 TPM"
+                .into(),
+            )),
+        }
+    }
+
+    /// The TPM, which is made when first needed.
+    fn tpm(&mut self) -> Result<Arc<dyn Backend>> {
+        if let Some(backend) = &self.backend {
+            return Ok(Arc::clone(backend));
+        }
+        let Host { tpm_socket, tpm_state, tpm_key, host, .. } = &self.host;
+        let backend: Arc<dyn Backend> = match (tpm_socket, tpm_state, tpm_key) {
+            (None, Some(state), None) => match host {
+                Some(host) => {
+                    let anchor = Anchor::open(host, &Access::default())?;
+                    Arc::new(InProcess::anchored(state, &anchor)?)
+                }
+                None => {
+                    let reason = "say what seals it: --host or --tpm-key";
+                    return Err(Error::Option { option: "--tpm-state", reason: reason.into() });
+                }
+            },
+            (Some(socket), _, _) => Arc::new(Daemon::connect(socket)?),
+            (None, Some(state), Some(key)) => Arc::new(InProcess::open_or_create(state, key)?),
+            _ => Arc::new(InProcess::ephemeral_with(self.host.profile())?),
+        };
+        self.serve_commands(&backend)?;
+        self.backend = Some(Arc::clone(&backend));
+        Ok(backend)
+    }
+
+    /// Lets the host give the TPM commands of its own, if it wants to.
+    fn serve_commands(&self, backend: &Arc<dyn Backend>) -> Result<()> {
+        match &self.host.tpm_commands {
+            Some(path) => tpm::commands::serve(path, Arc::clone(backend)),
+            None => Ok(()),
+        }
+    }
 }

@@ -110,8 +110,8 @@ fn startup(backend: &dyn Backend) -> Result<()> {
     }
 }
 
-/// Has the TPM test itself while nobody waits, as a PC's firmware does. A guest's driver asks for the
-/// same and gives it two seconds, which on a slow host is not enough.
+/// Has the TPM test itself while nobody waits, as a PC's firmware does. A guest's driver asks for
+/// the same and gives it two seconds, which on a slow host is not enough.
 fn self_test(backend: &dyn Backend) -> Result<()> {
     const NOT_AGAIN: u8 = 0;
     let command = command(tpm2::ST_NO_SESSIONS, tpm2::CC_SELF_TEST, &[NOT_AGAIN]);

@@ -4,6 +4,7 @@ use std::{
     io::Read,
     os::fd::{AsRawFd, RawFd},
     os::unix::net::UnixStream,
+    path::PathBuf,
 };
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -12,13 +13,15 @@ use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
 use crate::{
     console::{Console, Typed},
+    control::{Control, Wish},
     error::{Error, Result},
     event::Event,
     machine::Machine,
+    migrate::{Mover, Outcome},
 };
 
 /// How a machine ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The guest switched itself off, or was switched off from outside.
     Off,
@@ -26,6 +29,22 @@ pub enum End {
     Reset,
     /// The guest's kernel panicked.
     Panicked,
+    /// It runs on another host now.
+    Moved,
+    /// It is to be replaced by the machine in this file.
+    Replaced(PathBuf),
+}
+
+/// What a machine is watched with.
+pub struct Watch<'a> {
+    /// What is typed.
+    pub console: &'a mut Console,
+    /// What is asked.
+    pub control: &'a mut Control,
+    /// SIGTERM and SIGINT.
+    pub signals: &'a mut Signals,
+    /// What moves it to other hosts.
+    pub mover: &'a mut Mover,
 }
 
 /// SIGTERM and SIGINT as something to wait for.
@@ -52,28 +71,35 @@ impl Signals {
     }
 }
 
-/// Lets `machine` run until it ends.
+/// Lets `machine` run until it ends; it is paused then. A machine that was restored to stay paused
+/// is one whose `run` is false.
 ///
 /// # Errors
 /// [`Error::Host`]; [`Error::Thread`] if a processor or KVM fails.
-pub fn run(machine: &mut Machine, console: &mut Console, signals: &mut Signals) -> Result<End> {
-    machine.run()?;
-    let end = serve(machine, console, signals);
+pub fn run(machine: &mut Machine, mut watch: Watch<'_>, run: bool) -> Result<End> {
+    if run {
+        machine.run()?;
+    }
+    let end = serve(machine, &mut watch);
     machine.pause()?;
     end
 }
 
-fn serve(machine: &mut Machine, console: &mut Console, signals: &mut Signals) -> Result<End> {
+fn serve(machine: &mut Machine, watch: &mut Watch<'_>) -> Result<End> {
     let mut watched = Watched::new()?;
-    let (events, signal) = (machine.events().wake().as_raw_fd(), signals.0.as_raw_fd());
+    let (events, signal) = (machine.events().wake().as_raw_fd(), watch.signals.0.as_raw_fd());
     let mut typing = true;
+    let mut brake = Brake::default();
     loop {
         let mut wanted = vec![events, signal];
+        wanted.extend(watch.control.descriptors());
         if typing {
-            wanted.extend(console.descriptors());
+            wanted.extend(watch.console.descriptors());
         }
+        wanted.extend(watch.mover.descriptor());
         watched.set(&wanted)?;
-        for ready in watched.wait()? {
+        let patience = brake.step(machine, watch.mover)?;
+        for ready in watched.wait(patience)? {
             if ready == events {
                 while let Some(event) = machine.events().next() {
                     if let Some(end) = ended(event)? {
@@ -81,12 +107,28 @@ fn serve(machine: &mut Machine, console: &mut Console, signals: &mut Signals) ->
                     }
                 }
             } else if ready == signal {
-                if signals.came() {
+                if watch.signals.came() {
                     info!("ended by a signal");
                     return Ok(End::Off);
                 }
+            } else if watch.mover.descriptor() == Some(ready) {
+                brake.release(machine)?;
+                let outcome = watch.mover.go_on(machine);
+                if !matches!(outcome, Outcome::Under) {
+                    watch.control.tell_of_move(watch.mover.status());
+                }
+                if let Outcome::Gone = outcome {
+                    return Ok(End::Moved);
+                }
+            } else if watch.control.has(ready) {
+                brake.release(machine)?;
+                match watch.control.serve(ready, machine, watch.mover) {
+                    Wish::Nothing => {}
+                    Wish::Restore(path) => return Ok(End::Replaced(path)),
+                    Wish::ShutDown => return Ok(End::Off),
+                }
             } else {
-                match console.serve(ready, machine.serial()) {
+                match watch.console.serve(ready, machine.serial()) {
                     Typed::Nothing => {}
                     Typed::End => typing = false,
                     Typed::Quit => return Ok(End::Off),
@@ -102,6 +144,44 @@ fn ended(event: Event) -> Result<Option<End>> {
         Event::Reset => Ok(Some(End::Reset)),
         Event::Panic => Ok(Some(End::Panicked)),
         Event::Failed(reason) => Err(Error::Thread(format!("the machine: {reason}"))),
+    }
+}
+
+/// Slows a guest down that writes its memory faster than it can be copied: it runs a part of the
+/// time only.
+#[derive(Default)]
+struct Brake {
+    held: bool,
+}
+
+/// One turn of running and standing still, in milliseconds.
+const BRAKE_TURN: i32 = 50;
+/// How often to look whether the guest is to be slowed down, in milliseconds.
+const BRAKE_LOOK: i32 = 100;
+
+impl Brake {
+    /// Lets the guest go or stops it, as is due; how long to wait then, in milliseconds.
+    fn step(&mut self, machine: &mut Machine, mover: &Mover) -> Result<i32> {
+        let percent = i32::from(mover.throttle().min(99));
+        if percent == 0 {
+            self.release(machine)?;
+            return Ok(if mover.descriptor().is_some() { BRAKE_LOOK } else { -1 });
+        }
+        let stands = BRAKE_TURN * percent / 100;
+        if self.held {
+            self.release(machine)?;
+            return Ok(BRAKE_TURN - stands);
+        }
+        self.held = machine.is_running();
+        if self.held {
+            machine.hold()?;
+        }
+        Ok(stands)
+    }
+
+    /// Lets the guest go if it was stopped here.
+    fn release(&mut self, machine: &mut Machine) -> Result<()> {
+        if std::mem::take(&mut self.held) { machine.let_go() } else { Ok(()) }
     }
 }
 
@@ -122,11 +202,12 @@ impl Watched {
             // A descriptor that was closed is not watched any more.
             let _ = self.epoll.ctl(ControlOperation::Delete, *fd, EpollEvent::default());
         }
-        for fd in wanted.iter().filter(|fd| !self.current.contains(fd)) {
+        // All of them: a number that was watched may belong to another descriptor by now.
+        for fd in wanted {
             let event = EpollEvent::new(EventSet::IN, *fd as u64);
             match self.epoll.ctl(ControlOperation::Add, *fd, event) {
                 // Files and /dev/null cannot be waited for: there is nothing to come.
-                Err(cause) if cause.raw_os_error() == Some(libc::EPERM) => {}
+                Err(cause) if matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EEXIST)) => {}
                 other => other.map_err(Error::host("wait for events"))?,
             }
         }
@@ -134,9 +215,9 @@ impl Watched {
         Ok(())
     }
 
-    fn wait(&self) -> Result<Vec<RawFd>> {
+    fn wait(&self, milliseconds: i32) -> Result<Vec<RawFd>> {
         let mut events = [EpollEvent::default(); 16];
-        match self.epoll.wait(-1, &mut events) {
+        match self.epoll.wait(milliseconds, &mut events) {
             Ok(count) => Ok(events.iter().take(count).map(|event| event.data() as RawFd).collect()),
             Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => Ok(Vec::new()),
             Err(cause) => Err(Error::host("wait for events")(cause)),

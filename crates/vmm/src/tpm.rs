@@ -1,5 +1,6 @@
 //! The TPM behind the registers: in this process, or a daemon that speaks swtpm's protocol.
 
+pub mod commands;
 mod instance;
 mod swtpm;
 
@@ -60,6 +61,11 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// What the TPM says, with nothing changed.
     fn load(&self, state: Zeroizing<Vec<u8>>) -> Result<()>;
+
+    /// The instance behind it, if that is in this process: what can be handed over.
+    fn instance(&self) -> Option<&vtpm_host::Handle> {
+        None
+    }
 
     /// Ends it; everything durable is on disk when this returns.
     fn shutdown(&self);

@@ -83,7 +83,7 @@ fn load_bzimage(memory: &GuestMemory, ram: Ram, image: &[u8]) -> Result<Loaded, 
     let unpacked = header.pref_address.max(result.kernel_load.raw_value());
     let end = unpacked.saturating_add(header.init_size.into()).max(result.kernel_end);
     if end > ram.loadable().end() {
-        let needed = (end + layout::LOG_SIZE).div_ceil(1 << 20);
+        let needed = end.saturating_add(layout::LOG_SIZE).div_ceil(1 << 20);
         return Err(format!("needs {needed} MiB to unpack itself; give --memory more"));
     }
     let entry = result.kernel_load.raw_value() + ENTRY_64;
@@ -96,6 +96,9 @@ fn load_elf(memory: &GuestMemory, ram: Ram, image: &[u8]) -> Result<Loaded, Stri
         .map_err(|cause| format!("cannot be loaded: {cause}"))?;
     let (entry, end) = (result.kernel_load.raw_value(), result.kernel_end);
     let usable = ram.loadable();
+    if end <= usable.base {
+        return Err("has nothing to load at or above 1 MiB".into());
+    }
     if !(usable.base..usable.end()).contains(&entry) || end > usable.end() {
         return Err(format!("its entry {entry:#x} or its end {end:#x} is outside of memory"));
     }

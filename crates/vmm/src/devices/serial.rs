@@ -85,9 +85,14 @@ pub struct SavedSerial {
 }
 
 impl SerialPort {
-    /// A port after power-on.
-    pub fn new(line: EdgeLine, sink: Sink) -> Self {
-        Self(Mutex::new(Serial::new(line, sink)))
+    /// A port after power-on, connected to nothing.
+    pub fn new(line: EdgeLine) -> Self {
+        Self(Mutex::new(Serial::new(line, Sink::Nothing)))
+    }
+
+    /// Connects it.
+    pub fn attach(&self, sink: Sink) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).writer_mut() = sink;
     }
 
     /// Gives the guest what was typed; returns how many bytes fitted into its queue.
@@ -131,11 +136,11 @@ impl SerialPort {
         }
     }
 
-    /// A port with these registers.
+    /// A port with these registers, connected to nothing.
     ///
     /// # Errors
     /// [`Error::Snapshot`] if they cannot be.
-    pub fn restore(saved: SavedSerial, line: EdgeLine, sink: Sink) -> Result<Self> {
+    pub fn restore(saved: &SavedSerial, line: EdgeLine) -> Result<Self> {
         let SavedSerial {
             baud_divisor_low,
             baud_divisor_high,
@@ -147,7 +152,7 @@ impl SerialPort {
             modem_status,
             scratch,
             input,
-        } = saved;
+        } = saved.clone();
         let state = SerialState {
             baud_divisor_low,
             baud_divisor_high,
@@ -160,7 +165,7 @@ impl SerialPort {
             scratch,
             in_buffer: input,
         };
-        let serial = Serial::from_state(&state, line, NoEvents, sink)
+        let serial = Serial::from_state(&state, line, NoEvents, Sink::Nothing)
             .map_err(|cause| Error::Snapshot(format!("the serial port is damaged: {cause:?}")))?;
         Ok(Self(Mutex::new(serial)))
     }

@@ -3,16 +3,21 @@
 use std::path::Path;
 
 use tracing::warn;
+use vtpm_anchor::Anchor;
 use vtpm_engine::Profile;
 use vtpm_host::{Handle, Instance, Saved};
-use vtpm_store::{Expect, InstanceId, Place, source::KeyFile};
+use vtpm_store::{Expect, InstanceId, Place, Store, source::KeyFile};
 use zeroize::Zeroizing;
 
 use super::{Backend, Reply};
 use crate::error::{Error, Result};
 
 /// An instance of `vtpm-host`, owned by its own thread.
-pub struct InProcess(Handle);
+pub struct InProcess {
+    handle: Handle,
+    /// The host's TPM and the file whose generation it remembers.
+    anchored: Option<(Anchor, Place)>,
+}
 
 impl InProcess {
     /// A TPM that ends with this process.
@@ -20,7 +25,15 @@ impl InProcess {
     /// # Errors
     /// [`Error::Instance`].
     pub fn ephemeral() -> Result<Self> {
-        Ok(Self(Instance::ephemeral(Profile::default())?.start()?))
+        Self::ephemeral_with(Profile::default())
+    }
+
+    /// As [`InProcess::ephemeral`], of another profile: with other PCR banks, say.
+    ///
+    /// # Errors
+    /// [`Error::Instance`].
+    pub fn ephemeral_with(profile: Profile) -> Result<Self> {
+        Ok(Self::new(Instance::ephemeral(profile)?.start()?))
     }
 
     /// The TPM whose sealed state is in `state`, under the key in `key`. Neither is made here:
@@ -31,7 +44,7 @@ impl InProcess {
     pub fn open(state: &Path, key: &Path) -> Result<Self> {
         let source = open_key(key)?;
         let instance = Instance::open(&Place::at(state), &source, &Expect::anything())?;
-        Ok(Self(instance.start()?))
+        Ok(Self::new(instance.start()?))
     }
 
     /// A new TPM with its sealed state in `state`; a key is made in `key` if there is none.
@@ -44,7 +57,7 @@ impl InProcess {
         getrandom(&mut id)?;
         let place = Place::at(state);
         let instance = Instance::create(&place, &source, InstanceId(id), Profile::default())?;
-        Ok(Self(instance.start()?))
+        Ok(Self::new(instance.start()?))
     }
 
     /// As [`InProcess::open`] if there is a file, else as [`InProcess::create`].
@@ -55,62 +68,110 @@ impl InProcess {
         if state.exists() { Self::open(state, key) } else { Self::create(state, key) }
     }
 
-    /// The way to the instance, for a handover to another host.
-    pub fn handle(&self) -> &Handle {
-        &self.0
+    /// The TPM of an instance that runs already.
+    pub fn new(handle: Handle) -> Self {
+        Self { handle, anchored: None }
+    }
+
+    /// The same, whose file at `state` is sealed to the host's TPM, which remembers its generation
+    /// when it ends.
+    #[must_use]
+    pub fn sealed(handle: Handle, state: &Path, anchor: Anchor) -> Self {
+        Self { handle, anchored: Some((anchor, Place::at(state))) }
+    }
+
+    /// The TPM whose state in `state` is sealed to the host's own TPM; made if it is not there. A
+    /// file that is older than the host's TPM remembers is refused.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Instance`], [`Error::Anchor`].
+    pub fn anchored(state: &Path, anchor: &Anchor) -> Result<Self> {
+        let (place, source) = (Place::at(state), anchor.key_source());
+        let instance = match Store::inspect(&place) {
+            Ok(summary) => {
+                let mut expect = Expect::instance(summary.instance);
+                if let Some(remembered) = anchor.remembered(&summary.instance)? {
+                    expect = expect.at_least(remembered);
+                }
+                Instance::open(&place, &source, &expect)?
+            }
+            Err(vtpm_store::Error::NotFound { .. }) => {
+                let mut id = [0; 16];
+                getrandom(&mut id)?;
+                Instance::create(&place, &source, InstanceId(id), Profile::default())?
+            }
+            Err(cause) => return Err(cause.into()),
+        };
+        let tpm = Self::sealed(instance.start()?, state, anchor.clone());
+        tpm.remember()?;
+        Ok(tpm)
+    }
+
+    /// Has the host's TPM remember how new the file is.
+    fn remember(&self) -> Result<()> {
+        let Some((anchor, place)) = &self.anchored else { return Ok(()) };
+        let summary = Store::inspect(place)?;
+        Ok(anchor.remember(&[(summary.instance, summary.generation)])?)
     }
 }
 
 impl Backend for InProcess {
     fn submit(&self, locality: u8, command: Vec<u8>, reply: Reply) {
-        self.0.submit(locality, command, reply);
+        self.handle.submit(locality, command, reply);
     }
 
     fn cancel(&self) {
-        self.0.cancel();
+        self.handle.cancel();
     }
 
     fn init(&self) -> Result<()> {
-        Ok(self.0.init()?)
+        Ok(self.handle.init()?)
     }
 
     fn power_off(&self) -> Result<()> {
-        Ok(self.0.power_off()?)
+        Ok(self.handle.power_off()?)
     }
 
     fn hash_start(&self) {
-        self.0.hash_start();
+        self.handle.hash_start();
     }
 
     fn hash_data(&self, data: Vec<u8>) {
-        self.0.hash_data(data);
+        self.handle.hash_data(data);
     }
 
     fn hash_end(&self) {
-        self.0.submit_hash_end();
+        self.handle.submit_hash_end();
     }
 
     fn established(&self) -> bool {
-        self.0.established()
+        self.handle.established()
     }
 
     fn reset_established(&self, locality: u8) -> Result<()> {
-        Ok(self.0.reset_established(locality)?)
+        Ok(self.handle.reset_established(locality)?)
     }
 
     fn save(&self) -> Result<Zeroizing<Vec<u8>>> {
-        Ok(self.0.save(Saved::Running)?)
+        Ok(self.handle.save(Saved::Running)?)
     }
 
     fn load(&self, state: Zeroizing<Vec<u8>>) -> Result<()> {
-        Ok(self.0.load(Saved::Running, state)?)
+        Ok(self.handle.load(Saved::Running, state)?)
+    }
+
+    fn instance(&self) -> Option<&Handle> {
+        Some(&self.handle)
     }
 
     fn shutdown(&self) {
-        if let Some(reason) = self.0.stopped() {
+        if let Some(reason) = self.handle.stopped() {
             warn!("the TPM had stopped: {reason}");
         }
-        self.0.shutdown();
+        self.handle.shutdown();
+        if let Err(cause) = self.remember() {
+            warn!("the host's TPM does not remember the newest state: {cause}");
+        }
     }
 }
 
