@@ -119,14 +119,15 @@ pair_start() {
 
 pair_address() { if [[ $1 == a ]]; then say "$PAIR_ADDRESS_A"; else say "$PAIR_ADDRESS_B"; fi; }
 
+# Waits for both sides; if one fails, the other has nothing to wait for.
 pair_wait() {
-    local process status=0 one
-    for process in "${pair_processes[@]}"; do
-        one=0
-        wait "$process" || one=$?
-        ((status != 0)) || status=$one
+    local status=0 ended
+    local -A left=()
+    for ended in "${pair_processes[@]}"; do left[$ended]=1; done
+    while ((${#left[@]} > 0 && status == 0)); do
+        wait -n -p ended "${!left[@]}" || status=$?
+        unset "left[$ended]"
     done
-    pair_processes=()
     return "$status"
 }
 

@@ -301,6 +301,16 @@ impl Handle {
         self.shared.generation.load(Ordering::Acquire)
     }
 
+    /// How often the instance has moved; 0 without a store.
+    ///
+    /// # Errors
+    /// [`Error::Frozen`], [`Error::Stopped`], [`Error::Ended`].
+    pub fn epoch(&self) -> Result<u64> {
+        self.call(|worker| {
+            worker.with(|core| Ok(core.store().map_or(0, |store| store.role().epoch())))
+        })
+    }
+
     /// Why the instance stopped before it was shut down, if it did.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {

@@ -69,10 +69,7 @@ impl Leaving {
 
     fn standing_now(&mut self) -> Result<Standing> {
         match &self.stage {
-            Stage::Live => {
-                let frozen = self.handle.freeze()?;
-                Ok(Standing::Active { epoch: frozen.epoch() })
-            }
+            Stage::Live => Ok(Standing::Active { epoch: self.handle.epoch()? }),
             Stage::Frozen(frozen) => Ok(Standing::Active { epoch: frozen.epoch() }),
             Stage::Outgoing(outgoing) => Ok(standing(outgoing.role(), outgoing.note())),
             Stage::Gone(tombstone) => Ok(standing(tombstone.role(), tombstone.note())),

@@ -192,16 +192,8 @@ fn a_factory_fills_an_order_once_however_often_it_is_repeated() {
     let request = "ab".repeat(16);
     let receiving = Receiving::start(&target, 1);
     let address = receiving.address.clone();
-    let deliver = [
-        "provision",
-        "deliver",
-        "--request",
-        &request,
-        "--to",
-        &address,
-        "--policy",
-        &policy,
-    ];
+    let deliver =
+        ["provision", "deliver", "--request", &request, "--to", &address, "--policy", &policy];
     factory.ok(&deliver);
     let received = receiving.finish();
     // Nobody listens any more, and nobody needs to.
