@@ -68,6 +68,7 @@ wait_until() {
 }
 
 # What every kernel here is told. Without the last one it gives up where an emulated timer is late.
+# shellcheck disable=SC2034 # used by those who source this
 VTPMD_KERNEL_OPTIONS="console=ttyS0 quiet panic=-1 no_timer_check"
 
 # Starts a machine in the folder $1 with the TPM device $2 (tpm-tis, tpm-crb) on the control channel

@@ -1,6 +1,6 @@
 //! What processors and devices report to the machine's owner.
 
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
@@ -79,10 +79,7 @@ impl Events {
             // There may be more behind it.
             let _ = self.wake.write(1);
         }
-        match next {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        next.ok()
     }
 }
 

@@ -98,7 +98,8 @@ fn one(
     if outcome.is_some_and(forgets_failed_tries) { Ok(Effect::Apart) } else { Ok(effect) }
 }
 
-/// Whether libtpms now forgets that a protected entity was used before a start that was not orderly:
+/// Whether libtpms now forgets that a protected entity was used before a start that was not
+/// orderly:
 /// a resume that it refuses takes the mark away, and the start that follows counts no failed try
 /// (against Part 1, 19.8.6). The engine counts it.
 fn forgets_failed_tries(outcome: &Outcome) -> bool {

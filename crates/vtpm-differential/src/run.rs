@@ -98,7 +98,8 @@ pub(crate) struct Outcome {
     /// Whether the answer was `TPM_RC_FAILURE`, and nothing else is answered any more.
     pub(crate) in_failure_mode: [bool; SIDES],
     panic: Option<String>,
-    /// Damage that hit some sides and left others whole, because their bytes are others: a byte that
+    /// Damage that hit some sides and left others whole, because their bytes are others: a byte
+    /// that
     /// was set to what it was, for one.
     unevenly_damaged: bool,
 }

@@ -138,8 +138,9 @@ impl Homes for Place {
 pub struct Arriving {
     homes: Box<dyn Homes + Send>,
     source: Box<dyn KeySource + Send>,
-    key: Option<(InstanceId, SealedKey)>,
-    /// What an instance left here the last time, opened before the blackout: a chip is slow.
+    /// Made before the blackout, for whom, and after which generation: a chip is slow.
+    ready: Option<(InstanceId, SealedKey, MinimumGeneration)>,
+    /// What an instance left here the last time, opened before the blackout too.
     tombstone: Option<(InstanceId, Tombstone)>,
     prepared: Option<Prepared>,
     arrived: Option<Instance>,
@@ -149,7 +150,7 @@ impl Arriving {
     /// Takes instances in at `homes`, sealed by `source`.
     #[must_use]
     pub fn new(homes: Box<dyn Homes + Send>, source: Box<dyn KeySource + Send>) -> Self {
-        Self { homes, source, key: None, tombstone: None, prepared: None, arrived: None }
+        Self { homes, source, ready: None, tombstone: None, prepared: None, arrived: None }
     }
 
     /// The instance that has arrived, to be started; none before it is active.
@@ -222,13 +223,15 @@ impl DestinationJournal for Arriving {
             return Err(JournalError::new(what, "choose another place for the one that arrives"));
         }
         let key = SealedKey::new(self.source.as_ref(), &instance);
-        self.key = Some((instance, key.map_err(|cause| refused(cause.into()))?));
+        let key = key.map_err(|cause| refused(cause.into()))?;
+        self.ready = Some((instance, key, self.homes.remembered(&instance)));
         Ok(())
     }
 
     fn prepare(&mut self, offer: &Offer, state: &[u8], note: &[u8]) -> Journalled<()> {
         let instance = InstanceId(offer.instance.0);
-        let Some((_, key)) = self.key.take().filter(|(of, _)| *of == instance) else {
+        let ready = self.ready.take().filter(|(of, ..)| *of == instance);
+        let Some((_, key, remembered)) = ready else {
             return Err(out_of_order("take in"));
         };
         let by = (TransferId(offer.transfer.0), offer.epoch);
@@ -237,7 +240,6 @@ impl DestinationJournal for Arriving {
                 tombstone.receive(by.0, by.1, key, state, note)
             }
             _ => {
-                let remembered = self.homes.remembered(&instance);
                 let whose = Whose { id: instance, remembered };
                 Prepared::create(&self.place(&instance)?, whose, by, key, state, note)
             }

@@ -15,7 +15,7 @@ const NULL_ALGORITHM: u16 = 0x0010;
 
 /// PCR 16, for debugging: extending it leaves open policy sessions as they are.
 pub(crate) const SCRATCH_PCR: u32 = 16;
-/// The measured registers that the secret is sealed to: 4 to 15 but 10, which IMA goes on extending.
+/// The measured registers that the secret is sealed to: 4 to 15 but 10, which IMA extends.
 const SEALED_TO: [u8; 4] = [3, 0xf0, 0xfb, 0];
 
 /// The open character device: one response for each command.

@@ -38,6 +38,7 @@ pub fn serve(path: &Path, backend: Arc<dyn Backend>) -> Result<()> {
     let listener = Listener::bind(path, action)?;
     let owner = fs::Permissions::from_mode(0o600);
     fs::set_permissions(path, owner).map_err(Error::file(action, path))?;
+    listener.0.set_nonblocking(false).map_err(Error::file(action, path))?;
     let run = move || {
         while let Ok((stream, _)) = listener.0.accept() {
             if let Err(cause) = converse(stream, backend.as_ref()) {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A commitment stays open until it is used, until [`WINDOW`] further ones were begun after it, or
-//! until a TPM Reset. It does not survive that a saved state is restored: of a state that is restored
+//! until a TPM Reset. It does not survive that a saved state is restored: of a state that is
+//! restored
 //! twice, two signatures with one secret would give the key away.
 
 use zeroize::Zeroizing;

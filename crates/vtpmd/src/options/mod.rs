@@ -89,7 +89,8 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "dir=DIRECTORY")]
     tpmstate: Option<Pairs>,
     /// type=unixio,path=PATH[,mode=MODE][,uid=UID][,gid=GID],
-    /// type=tcp,port=PORT[,bindaddr=ADDRESS], or type=unixio|tcp,fd=FD (a listening socket) or clientfd=FD (a connection).
+    /// type=tcp,port=PORT[,bindaddr=ADDRESS], or type=unixio|tcp,fd=FD (a listening socket) or
+    /// clientfd=FD (a connection).
     #[arg(long, value_name = "type=...")]
     ctrl: Option<Pairs>,
     /// The data channel: type=unixio,path=PATH[,mode=MODE][,uid=UID][,gid=GID],
