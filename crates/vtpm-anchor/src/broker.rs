@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,14 +26,31 @@ const IDLE: Duration = Duration::from_millis(200);
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the last one waits for the thread to close the connection. A process that ended in the
+/// midst of that would clean up libraries that the thread still uses.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 type Job = Box<dyn FnOnce(&mut Chip) + Send>;
 
 /// The way to the chip. Clones are ways to the same one.
 #[derive(Clone)]
 pub(crate) struct Broker {
+    // Before the thread's end is waited for: without work to come it ends.
     jobs: Sender<Job>,
+    _end: Arc<End>,
     counts: Counts,
     patience: Duration,
+}
+
+/// Waits for the thread when the last way to it goes.
+struct End(Mutex<Receiver<()>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let ended = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever said: the other end goes when the thread does. A chip that hangs is left.
+        let _ = ended.recv_timeout(FAREWELL);
+    }
 }
 
 impl Broker {
@@ -46,10 +63,14 @@ impl Broker {
         let counts = Counts::default();
         let chip = Chip::new(address, authorizations, Arc::clone(&counts))?;
         let (jobs, queue) = mpsc::channel();
-        let started =
-            thread::Builder::new().name("tpm-chip".into()).spawn(move || serve(chip, &queue));
-        started.map_err(|_| Error::Ended)?;
-        Ok(Self { jobs, counts, patience })
+        let (ending, ended) = mpsc::channel();
+        let work = move || {
+            serve(chip, &queue);
+            // The chip is closed by now.
+            drop::<Sender<()>>(ending);
+        };
+        thread::Builder::new().name("tpm-chip".into()).spawn(work).map_err(|_| Error::Ended)?;
+        Ok(Self { jobs, _end: Arc::new(End(Mutex::new(ended))), counts, patience })
     }
 
     /// Has `work` done and waits for it. It is begun again if the connection is lost.
