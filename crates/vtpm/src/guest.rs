@@ -25,6 +25,8 @@ const PT_REVISION: u32 = 0x102;
 const NV_ATTRIBUTES: u32 = 0x4207_2001;
 /// Where the chain begins (the same, clause 2.2.1.5.2).
 const CHAIN_INDEX: u32 = 0x01c0_0100;
+/// How many indices a chain may take.
+const CHAIN_INDICES: usize = 8;
 /// Certificates in an index of the chain.
 const CHAIN_PART: usize = 1600;
 
@@ -88,6 +90,26 @@ pub(crate) fn endorse<T: Transport>(tpm: &mut Client<T>, anchor: &Anchor) -> Res
     Ok(())
 }
 
+/// The chain that the vTPM carries: that of the host which made it, wherever it lives now.
+fn chain_of<T: Transport>(tpm: &mut Client<T>) -> Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    for index in (CHAIN_INDEX..).take(CHAIN_INDICES) {
+        match tpm.nv_read(index)? {
+            Some(part) => bytes.extend(part),
+            None => break,
+        }
+    }
+    let (mut certificates, mut rest) = (Vec::new(), bytes.as_slice());
+    // DER: a sequence with a length of two bytes, one certificate after the other.
+    while let Some(&[0x30, 0x82, high, low]) = rest.first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_add(4);
+        let Some((certificate, after)) = rest.split_at_checked(length) else { break };
+        certificates.push(certificate.to_vec());
+        rest = after;
+    }
+    Ok(certificates)
+}
+
 /// The vTPM's part of evidence. The vTPM is started.
 pub(crate) fn attest<T: Transport>(
     tpm: &mut Client<T>,
@@ -109,7 +131,12 @@ pub(crate) fn attest<T: Transport>(
     let certificate =
         certificate.context("the vTPM has no EK certificate: it was not made here")?;
     let mut certificates = vec![certificate];
-    certificates.extend(split_pem(anchor.credential_chain().as_bytes())?);
+    let own_chain = chain_of(tpm)?;
+    if own_chain.is_empty() {
+        certificates.extend(split_pem(anchor.credential_chain().as_bytes())?);
+    } else {
+        certificates.extend(own_chain);
+    }
     let values = tpm.pcr_values(selection)?;
     let (ak, area) = tpm.create_primary(ENDORSEMENT, &template::signing(true))?;
     let quoted = tpm.quote(ak, &guest_qualifying_data(instance, nonce), selection);
