@@ -1,5 +1,10 @@
 //! Commands to the control channel from the command line, as `swtpm_ioctl` has them.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the documentation of options is their help, whose brackets are no links"
+)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;

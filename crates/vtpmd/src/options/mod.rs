@@ -1,5 +1,10 @@
 //! The command line: swtpm's options, and a few of our own.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the documentation of options is their help, whose brackets are no links"
+)]
+
 pub(crate) mod pairs;
 pub(crate) mod sink;
 
