@@ -51,6 +51,13 @@ build_initramfs() {
     rm -rf "$tree"
 }
 
+# The tpm2 tool and what it loads, as options of build_initramfs, one a line.
+tpm2_in_initramfs() {
+    local library
+    library=$(find /usr/lib -name 'libtss2-tcti-device.so.0' | head -n 1)
+    printf '%s\n' --program "$(command -v tpm2)" --program "$library"
+}
+
 # Folders, busybox with its applets, `load-modules` and the script $2 as /init, in the tree $1.
 initramfs_base() {
     local tree=$1 init=$2 busybox applet

@@ -128,13 +128,6 @@ console_says() {
 # What the guest printed between the lines BEGIN $2 and END $2 on the console in the folder $1.
 console_part() { tr -d '\r' <"$1/console" | sed -n "/^BEGIN $2\$/,/^END $2\$/{//!p}"; }
 
-# The tpm2 tool and what it loads, as options of build_initramfs, one a line.
-tpm2_in_initramfs() {
-    local library
-    library=$(find /usr/lib -name 'libtss2-tcti-device.so.0' | head -n 1)
-    printf '%s\n' --program "$(command -v tpm2)" --program "$library"
-}
-
 # Asks the machine in the folder $1: hmp COMMAND, status (of a migration), or say TEXT (to its
 # serial line).
 ask_machine() { "$ROOT/scripts/lib/vtpmd-machine" "$@"; }
