@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -43,40 +44,43 @@ const MAX_PEERS: usize = 16;
 /// How long a client waits: a snapshot of a large machine takes its time.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(600);
 
-/// What can be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What can be asked: over the socket, and by `vmm ctl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// How the machine is.
+    /// Prints how the machine is.
     Status,
-    /// Stop the guest.
+    /// Stops the guest.
     Pause,
-    /// Let it go on.
+    /// Lets it go on.
     Resume,
-    /// Write the machine into a new file.
+    /// Writes the machine into a new file.
     Snapshot {
         /// The file, on the VMM's side.
         path: PathBuf,
     },
-    /// Go on with the machine of a file.
+    /// Replaces the machine by that of a snapshot.
     Restore {
         /// The file, on the VMM's side.
         path: PathBuf,
     },
-    /// Move the machine to another host.
+    /// Moves the machine to another host, and waits until it runs there.
     Migrate {
-        /// Where a VMM waits for it: HOST:PORT.
+        /// Where `vmm receive` waits for it.
+        #[arg(value_name = "HOST:PORT")]
         to: String,
         /// How long the guest may stand still, in milliseconds.
+        #[arg(long = "downtime", value_name = "MS")]
         #[serde(default)]
         downtime_ms: Option<u64>,
         /// A machine without a TPM may go to whoever listens there.
+        #[arg(long)]
         #[serde(default)]
         unattested: bool,
     },
-    /// Keep the machine here after all.
+    /// Keeps the machine here after all.
     CancelMigration,
-    /// End the machine.
+    /// Ends the machine, as if its power were cut.
     ShutDown,
 }
 

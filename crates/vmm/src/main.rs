@@ -59,7 +59,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             Owner::new(receive.host)?.own(first, None)
         }
         Task::Ctl(ctl) => {
-            let answer = control::ask(&ctl.socket, &ctl.request())?;
+            let answer = control::ask(&ctl.socket, &ctl.request)?;
             let text = serde_json::to_string(&answer);
             println!("{}", text.map_err(|cause| Error::Control(cause.to_string()))?);
             Ok(if answer.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -149,43 +149,7 @@ pub(crate) struct Ctl {
     /// The VMM's control socket.
     pub(crate) socket: PathBuf,
     #[command(subcommand)]
-    request: Ask,
-}
-
-#[derive(Subcommand)]
-enum Ask {
-    /// Prints how the machine is.
-    Status,
-    /// Stops the guest.
-    Pause,
-    /// Lets it go on.
-    Resume,
-    /// Writes the machine into a new file.
-    Snapshot {
-        /// The file, on the VMM's side.
-        path: PathBuf,
-    },
-    /// Replaces the machine by that of a snapshot.
-    Restore {
-        /// The file, on the VMM's side.
-        path: PathBuf,
-    },
-    /// Moves the machine to another host, and waits until it runs there.
-    Migrate {
-        /// Where `vmm receive` waits for it.
-        #[arg(value_name = "HOST:PORT")]
-        to: String,
-        /// How long the guest may stand still, in milliseconds.
-        #[arg(long, value_name = "MS")]
-        downtime: Option<u64>,
-        /// A machine without a TPM may go to whoever listens there.
-        #[arg(long)]
-        unattested: bool,
-    },
-    /// Keeps the machine here after all.
-    CancelMigration,
-    /// Ends the machine, as if its power were cut.
-    ShutDown,
+    pub(crate) request: Request,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -255,23 +219,6 @@ impl Run {
             kernel: self.kernel.clone(),
             initrd: self.initrd.clone(),
             command_line: self.cmdline.clone(),
-        }
-    }
-}
-
-impl Ctl {
-    pub(crate) fn request(&self) -> Request {
-        match &self.request {
-            Ask::Status => Request::Status,
-            Ask::Pause => Request::Pause,
-            Ask::Resume => Request::Resume,
-            Ask::Snapshot { path } => Request::Snapshot { path: path.clone() },
-            Ask::Restore { path } => Request::Restore { path: path.clone() },
-            Ask::Migrate { to, downtime, unattested } => {
-                Request::Migrate { to: to.clone(), downtime_ms: *downtime, unattested: *unattested }
-            }
-            Ask::CancelMigration => Request::CancelMigration,
-            Ask::ShutDown => Request::ShutDown,
         }
     }
 }

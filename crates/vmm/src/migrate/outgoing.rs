@@ -10,6 +10,7 @@ use vtpm_handover::{
     driver::{Link, Sender},
 };
 use vtpm_host::{Handle, Leaving};
+use zeroize::Zeroizing;
 
 use super::{
     Answer, Description, features,
@@ -131,6 +132,14 @@ impl Way {
         }
     }
 
+    /// Stops the TPM for its last way, and gives all that it is; nothing without a TPM.
+    fn freeze(&mut self) -> Result<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::Attested { journal, .. } => Ok(journal.freeze()?),
+            Self::Bare(_) => Ok(Zeroizing::default()),
+        }
+    }
+
     /// Ends it before the TPM has left; the peer learns of it if it listens.
     fn call_off(self, why: &str) {
         match self {
@@ -196,19 +205,29 @@ impl Ready {
     /// Why it has not gone. The machine is paused then; unless it must not, it can be let run.
     pub fn finish(mut self, machine: &mut Machine) -> std::result::Result<Gone, Stayed> {
         let began = Instant::now();
-        if let Err(error) = self.last_round(machine) {
-            self.way.call_off(&error.to_string());
-            return Err(error.into());
-        }
+        let last = self.last_round(machine).and_then(|()| {
+            let tpm_began = Instant::now();
+            Ok((self.way.freeze()?, tpm_began))
+        });
+        let (state, tpm_began) = match last {
+            Ok(last) => last,
+            Err(error) => {
+                self.way.call_off(&error.to_string());
+                return Err(error.into());
+            }
+        };
         let progress = self.copier.progress();
-        match self.way {
-            Way::Attested { party, journal, sender } => hand_over(*party, *journal, *sender)
-                .map(|(tpm, advice)| Gone { blackout: began.elapsed(), tpm, progress, advice }),
+        let (tpm, advice) = match self.way {
+            Way::Attested { party, journal, sender } => {
+                let advice = hand_over(*party, *journal, *sender, &state)?;
+                (tpm_began.elapsed(), advice)
+            }
             Way::Bare(mut link) => {
                 give_away(&mut link)?;
-                Ok(Gone { blackout: began.elapsed(), tpm: Duration::ZERO, progress, advice: None })
+                (Duration::ZERO, None)
             }
-        }
+        };
+        Ok(Gone { blackout: began.elapsed(), tpm, progress, advice })
     }
 
     fn last_round(&mut self, machine: &mut Machine) -> Result<()> {
@@ -221,34 +240,22 @@ impl Ready {
     }
 }
 
-/// The TPM's part of the blackout; how long it took, and what is left to do.
+/// The TPM's part of the blackout, with its frozen `state`; says what is left to do.
 fn hand_over(
     mut party: Party,
     mut journal: Leaving,
     mut sender: Sender<TcpStream>,
-) -> std::result::Result<(Duration, Option<String>), Stayed> {
-    let began = Instant::now();
-    let state = match journal.freeze() {
-        Ok(state) => state,
-        Err(error) => {
-            let way = Way::Attested {
-                party: Box::new(party),
-                journal: Box::new(journal),
-                sender: Box::new(sender),
-            };
-            way.call_off(&error.to_string());
-            return Err(Error::Instance(error).into());
-        }
-    };
+    state: &[u8],
+) -> std::result::Result<Option<String>, Stayed> {
     let mut host = SourceHost { local: party.local(), journal: &mut journal };
-    let ending = match sender.deliver(&mut host, &state) {
+    let ending = match sender.deliver(&mut host, state) {
         Ok(()) => sender.commit(&mut host),
         Err(ending) => ending,
     };
     party.record(&ending, Side::Source);
     match ending.outcome {
-        Outcome::Moved => Ok((began.elapsed(), None)),
-        Outcome::Committed => Ok((began.elapsed(), Some(ending.to_string()))),
+        Outcome::Moved => Ok(None),
+        Outcome::Committed => Ok(Some(ending.to_string())),
         Outcome::StaysHere => {
             journal.thaw();
             Err(stayed(&ending, false))
