@@ -12,7 +12,7 @@ use tss_esapi::interface_types::resource_handles::Hierarchy;
 use vtpm_credential::certificate::split_pem;
 use vtpm_credential::evidence::CREDENTIAL_PURPOSE;
 use vtpm_credential::tpm::{Challenge, PcrSelection, PcrValues, PublicArea, Signature, template};
-use vtpm_store::{InstanceId, MinimumGeneration};
+use vtpm_store::{Expect, InstanceId, MinimumGeneration, Place, Store};
 use zeroize::Zeroizing;
 
 use crate::attest::HostQuote;
@@ -386,6 +386,19 @@ impl Anchor {
         self.with_table(|_| false).map(|table| table.get(&instance))
     }
 
+    /// What is expected of an instance's file: that it is the instance's, and not older than what
+    /// is remembered.
+    ///
+    /// # Errors
+    /// As [`remembered`](Self::remembered).
+    pub fn expect_file(&self, instance: &InstanceId) -> Result<Expect> {
+        let expect = Expect::instance(*instance);
+        Ok(match self.remembered(instance)? {
+            Some(remembered) => expect.at_least(remembered),
+            None => expect,
+        })
+    }
+
     /// The newest generations of all instances.
     ///
     /// # Errors
@@ -401,6 +414,15 @@ impl Anchor {
     pub fn remember(&self, generations: &[(InstanceId, u64)]) -> Result<()> {
         let generations = generations.to_vec();
         self.with_table(move |table| table.raise(&generations)).map(drop)
+    }
+
+    /// Remembers how new an instance's file is.
+    ///
+    /// # Errors
+    /// As [`remembered`](Self::remembered), [`Error::Invalid`] if the file cannot be read.
+    pub fn remember_file(&self, place: &Place) -> Result<()> {
+        let summary = Store::inspect(place).map_err(|cause| Error::Invalid(cause.to_string()))?;
+        self.remember(&[(summary.instance, summary.generation)])
     }
 
     /// Forgets an instance that was destroyed.

@@ -3,7 +3,7 @@
 use tss_esapi::structures::{EncryptedSecret, Private, SymmetricDefinitionObject};
 use vtpm_credential::tpm::{Challenge, PcrSelection};
 use vtpm_handover::pcr::PcrValue;
-use vtpm_handover::{Attested, ChipError, Entropy, Evidence, Key, Nonce, Secret, WrappedKey};
+use vtpm_handover::{Attested, ChipError, Evidence, JournalError, Key, Nonce, Secret, WrappedKey};
 use zeroize::Zeroizing;
 
 use crate::anchor::Anchor;
@@ -73,6 +73,13 @@ fn attested(attestation: Attestation) -> Attested {
     Attested { attest: attestation.attest, signature: attestation.signature }
 }
 
+impl From<Error> for JournalError {
+    fn from(error: Error) -> Self {
+        let what = "the host's TPM does not say what it remembers of the vTPM";
+        Self::new(what, error.to_string()).because(error)
+    }
+}
+
 fn explain(what: &str, error: Error) -> ChipError {
     ChipError::new(format!("the host's TPM {what}"), error.to_string()).because(error)
 }
@@ -131,17 +138,5 @@ impl Chip {
             ))),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Random bytes of the operating system, into which [`Anchor::mix_entropy`] mixed the chip's.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), ChipError> {
-        getrandom::fill(out).map_err(|error| {
-            ChipError::new("the operating system gives no random bytes", "try again").because(error)
-        })
     }
 }

@@ -1,5 +1,7 @@
 //! Judges a peer host of a handover by what its chip says of it, against this host's trust policy.
 
+use std::fs;
+use std::path::Path;
 use std::time::SystemTime;
 
 use vtpm_credential::certificate::{Purpose, Roots};
@@ -12,6 +14,7 @@ use vtpm_handover::{Challenge, Evidence, Judge, Judgement, Nonce, Peer, Refusal,
 use zeroize::Zeroizing;
 
 use crate::anchor::HANDOVER_PURPOSE;
+use crate::error::Error;
 
 /// The judge over a [`TrustPolicy`]. It needs no chip.
 pub struct TrustJudge {
@@ -34,6 +37,22 @@ impl TrustJudge {
             names.push((root.name.clone(), these));
         }
         Ok(Self { policy, roots, names })
+    }
+
+    /// Judges by the `text` of a policy file; the roots that it names lie in `beside`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no policy, or a root of it is no certificate.
+    pub fn parse(text: &str, beside: &Path) -> Result<Self, Error> {
+        let policy = TrustPolicy::parse(text, |file| fs::read(beside.join(file)));
+        let policy = policy.map_err(|cause| Error::Invalid(cause.to_string()))?;
+        Ok(Self::new(policy)?)
+    }
+
+    /// The oldest version of the handover's protocol that the policy allows.
+    #[must_use]
+    pub fn minimum_protocol(&self) -> u16 {
+        self.policy.minimum_protocol
     }
 
     /// Who the policy says the EK is; for one that is not pinned the chain decides.

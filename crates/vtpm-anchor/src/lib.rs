@@ -74,7 +74,6 @@ pub use attest::HostQuote;
 pub use broker::PATIENCE;
 pub use chip::{Authorizations, Operations};
 pub use error::{Error, Result};
-pub use handover::SystemEntropy;
 pub use identity::{Attestation, EkKind, Endorsement, HostAuditEntry};
 pub use judge::TrustJudge;
 pub use keeper::Keeper;

@@ -169,9 +169,8 @@ impl Instance {
     }
 
     fn unstored(core: Box<Core>) -> Result<Self> {
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|_| vtpm_engine::Error::Entropy)?;
-        Ok(Self::new(core, InstanceId(id)))
+        let id = InstanceId::random().map_err(|_| vtpm_engine::Error::Entropy)?;
+        Ok(Self::new(core, id))
     }
 
     fn store(

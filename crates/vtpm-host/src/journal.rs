@@ -122,8 +122,11 @@ pub trait Homes {
     fn place(&self, instance: &InstanceId) -> Option<Place>;
 
     /// The newest generation that the host's anchor remembers of it: 0 if none.
-    fn remembered(&self, _: &InstanceId) -> MinimumGeneration {
-        MinimumGeneration(0)
+    ///
+    /// # Errors
+    /// If the anchor does not say so: the instance is not taken in then.
+    fn remembered(&self, _: &InstanceId) -> Journalled<MinimumGeneration> {
+        Ok(MinimumGeneration(0))
     }
 }
 
@@ -168,7 +171,7 @@ impl Arriving {
     /// What the file at the instance's place holds; nothing if there is none.
     fn open(&self, instance: &InstanceId) -> Journalled<Option<Found>> {
         let place = self.place(instance)?;
-        let expect = Expect::instance(*instance).at_least(self.homes.remembered(instance));
+        let expect = Expect::instance(*instance).at_least(self.homes.remembered(instance)?);
         match Found::open(&place, self.source.as_ref(), &expect) {
             Ok(found) => Ok(Some(found)),
             Err(Error::Store(vtpm_store::Error::NotFound { .. })) => Ok(None),
@@ -199,17 +202,12 @@ impl DestinationJournal for Arriving {
         if let Some(prepared) = self.prepared.as_ref().filter(|one| one.id() == instance) {
             return Ok(standing(prepared.role(), prepared.note()));
         }
-        Ok(match self.open(&instance)? {
-            None => Standing::Absent,
-            Some(Found::Active(instance)) => Standing::Active { epoch: instance.epoch() },
-            Some(Found::Outgoing(found)) => standing(found.role(), found.note()),
-            Some(Found::Prepared(found)) => standing(found.role(), found.note()),
-            Some(Found::Tombstone(found)) => {
-                let standing = standing(found.role(), found.note());
-                self.tombstone = Some((instance, found));
-                standing
-            }
-        })
+        let found = self.open(&instance)?;
+        let standing = found.as_ref().map_or(Standing::Absent, Found::standing);
+        if let Some(Found::Tombstone(found)) = found {
+            self.tombstone = Some((instance, found));
+        }
+        Ok(standing)
     }
 
     fn get_ready(&mut self, offer: &Offer) -> Journalled<()> {
@@ -224,7 +222,7 @@ impl DestinationJournal for Arriving {
         }
         let key = SealedKey::new(self.source.as_ref(), &instance);
         let key = key.map_err(|cause| refused(cause.into()))?;
-        self.ready = Some((instance, key, self.homes.remembered(&instance)));
+        self.ready = Some((instance, key, self.homes.remembered(&instance)?));
         Ok(())
     }
 
@@ -256,6 +254,19 @@ impl DestinationJournal for Arriving {
 
     fn discard(&mut self, instance: &MovingId) -> Journalled<()> {
         self.prepared(&InstanceId(instance.0))?.discard().map_err(refused)
+    }
+}
+
+impl Found {
+    /// What the file says of the instance, in the protocol's words.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self {
+            Self::Active(instance) => Standing::Active { epoch: instance.epoch() },
+            Self::Outgoing(found) => standing(found.role(), found.note()),
+            Self::Prepared(found) => standing(found.role(), found.note()),
+            Self::Tombstone(found) => standing(found.role(), found.note()),
+        }
     }
 }
 

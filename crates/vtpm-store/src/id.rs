@@ -2,9 +2,23 @@
 
 use std::fmt;
 
+use crate::error::Result;
+
 /// The name of one vTPM instance, for its whole life and on every host: 128 bits, such as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub [u8; 16]);
+
+impl InstanceId {
+    /// A name that nobody else draws.
+    ///
+    /// # Errors
+    /// [`Error::Entropy`](crate::Error::Entropy) if the operating system gives no random bytes.
+    pub fn random() -> Result<Self> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)?;
+        Ok(Self(id))
+    }
+}
 
 /// The name of one handover between two hosts: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

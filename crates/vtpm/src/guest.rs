@@ -11,7 +11,8 @@ use vtpm_credential::certificate::{
 use vtpm_credential::evidence::{Guest, Signed, guest_qualifying_data};
 use vtpm_credential::tpm::client::{Client, ENDORSEMENT, Transport};
 use vtpm_credential::tpm::{PcrSelection, template};
-use vtpm_host::Handle;
+use vtpm_engine::Profile;
+use vtpm_host::{Handle, Instance, Whose};
 
 /// `TPM_PT_MANUFACTURER`, `TPM_PT_VENDOR_STRING_1` and `TPM_PT_FIRMWARE_VERSION_1`.
 const PT_MANUFACTURER: u32 = 0x105;
@@ -52,9 +53,34 @@ impl Transport for ByHandle {
     }
 }
 
+/// Makes a vTPM, with endorsement certificates if they are wanted, and leaves it switched off.
+/// Gives the generation of its file, for the anchor to remember.
+pub(crate) fn make(
+    place: &vtpm_store::Place,
+    anchor: &Anchor,
+    whose: Whose,
+    certified: bool,
+) -> Result<u64> {
+    let source = anchor.key_source();
+    let handle = Instance::create(place, &source, whose, Profile::default())?.start()?;
+    if certified {
+        handle.init()?;
+        let mut tpm = Client::new(ByHandle(handle.clone()));
+        tpm.startup()?;
+        let endorsed = endorse(&mut tpm, anchor);
+        let ended = tpm.shutdown();
+        endorsed?;
+        ended?;
+    }
+    handle.power_off()?;
+    let generation = handle.generation();
+    handle.shutdown();
+    Ok(generation)
+}
+
 /// Makes the endorsement keys of a new vTPM, and gives them certificates by this host's credential
 /// key, in NV where software looks for them. The vTPM is started.
-pub(crate) fn endorse<T: Transport>(tpm: &mut Client<T>, anchor: &Anchor) -> Result<()> {
+fn endorse<T: Transport>(tpm: &mut Client<T>, anchor: &Anchor) -> Result<()> {
     let chain = split_pem(anchor.credential_chain().as_bytes())?;
     let own = chain
         .first()

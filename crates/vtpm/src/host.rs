@@ -108,10 +108,7 @@ impl HostOptions {
         instance: &InstanceId,
         accepted: Option<&str>,
     ) -> Result<Expect> {
-        let mut expect = Expect::instance(*instance);
-        if let Some(remembered) = anchor.remembered(instance)? {
-            expect = expect.at_least(remembered);
-        }
+        let mut expect = anchor.expect_file(instance)?;
         if let Some(reason) = accepted {
             expect = expect.or_older(Override::because(reason, SystemTime::now())?);
         }

@@ -10,9 +10,9 @@ use std::thread;
 
 use support::Host;
 use vtpm_anchor::testing::TestChip;
-use vtpm_anchor::{Access, Anchor, Making, SystemEntropy, TrustJudge};
+use vtpm_anchor::{Access, Anchor, Making, TrustJudge};
 use vtpm_engine::Profile;
-use vtpm_handover::driver::{Accepted, Options, Receiver, Sender};
+use vtpm_handover::driver::{Accepted, Options, OsEntropy, Receiver, Sender};
 use vtpm_handover::policy::TrustPolicy;
 use vtpm_handover::{Departure, DestinationHost, HostId, Local, Outcome, RequestId, SourceHost};
 use vtpm_host::{Arriving, Handle, Instance, Leaving};
@@ -318,7 +318,7 @@ fn a_running_vtpm_goes_on_on_the_other_host_with_its_registers_objects_and_sessi
     let destination = thread::spawn(move || {
         let source = Box::new(anchor_of_b.key_source());
         let mut journal = Arriving::new(Box::new(place_of_b), source);
-        let (mut chip, mut entropy) = (anchor_of_b, SystemEntropy);
+        let (mut chip, mut entropy) = (anchor_of_b, OsEntropy);
         let local = Local { chip: &mut chip, judge: &mut judge_of_b, entropy: &mut entropy };
         let mut host = DestinationHost { local, journal: &mut journal };
         let stream = listener.accept().unwrap().0;
@@ -334,7 +334,7 @@ fn a_running_vtpm_goes_on_on_the_other_host_with_its_registers_objects_and_sessi
     });
 
     let mut journal = Leaving::new(handle.clone(), Box::new(a.anchor.key_source()));
-    let (mut chip, mut judge, mut entropy) = (a.anchor.clone(), trusting(&b), SystemEntropy);
+    let (mut chip, mut judge, mut entropy) = (a.anchor.clone(), trusting(&b), OsEntropy);
     let departure = Departure {
         instance: vtpm_handover::InstanceId(id.0),
         request: RequestId::NONE,

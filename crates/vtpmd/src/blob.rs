@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use vtpm_store::medium::Memory;
-use vtpm_store::{Birth, Expect, KeySource, Place, SealedKey, Store};
+use vtpm_store::{Birth, Expect, InstanceId, KeySource, Place, SealedKey, Store};
 use zeroize::Zeroizing;
 
-use crate::tpm::{Blob, new_id};
+use crate::tpm::Blob;
 
 const NAME: &str = "blob";
 
 /// Encrypts a state.
 pub(crate) fn seal(source: &dyn KeySource, state: &[u8]) -> Result<Blob> {
     let memory = Memory::new();
-    let id = new_id()?;
+    let id = InstanceId::random()?;
     let key = SealedKey::new(source, &id)?;
     let place = Place::on(Arc::new(memory.clone()), NAME).with_slot_size(1);
     Store::create(&place, Birth::active(id, 0), key, state, &[])?;

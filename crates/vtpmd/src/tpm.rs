@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tracing::{error, info};
 use vtpm_engine::Profile;
 use vtpm_host::{Handle, Instance, Observer, Saved};
@@ -206,7 +206,7 @@ impl Tpm {
             let running = handle.save(Saved::Running)?;
             self.erase_running_state(&home)?;
             self.running_stored.store(true, Ordering::Release);
-            let id = new_id()?;
+            let id = InstanceId::random()?;
             let key = SealedKey::new(home.setting.source.as_ref(), &id)?;
             Store::create(&home.running, Birth::active(id, 0), key, &running, &[])?;
             Ok(())
@@ -426,7 +426,8 @@ impl Home {
     }
 
     fn create(&self, permanent: Option<Blob>, running: Option<Blob>) -> Result<Handle> {
-        let (place, source, id) = (&self.place, self.setting.source.as_ref(), new_id()?);
+        let (place, source, id) =
+            (&self.place, self.setting.source.as_ref(), InstanceId::random()?);
         let observer = Arc::clone(&self.setting.observer);
         if let Some(running) = running {
             info!("a running state makes a new file");
@@ -481,13 +482,6 @@ pub(crate) fn running_path(file: &Path) -> PathBuf {
 /// The code in the header of a command or a response.
 fn word(message: &[u8]) -> Option<u32> {
     message.get(6..10)?.first_chunk().map(|code| u32::from_be_bytes(*code))
-}
-
-/// A random name.
-pub(crate) fn new_id() -> Result<InstanceId> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).context("the system has no entropy")?;
-    Ok(InstanceId(id))
 }
 
 fn failed(what: &str, cause: &anyhow::Error) -> u32 {

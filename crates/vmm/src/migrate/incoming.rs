@@ -11,7 +11,7 @@ use kvm_ioctls::Kvm;
 use tracing::{info, warn};
 use vtpm_anchor::Anchor;
 use vtpm_handover::{
-    DestinationHost, Ending, Outcome, Side,
+    DestinationHost, Ending, JournalError, Outcome, Side,
     driver::{Accepted, Link, Receiver},
 };
 use vtpm_host::{Arriving, Homes};
@@ -48,9 +48,8 @@ impl Homes for OneFile {
         Some(Place::at(&self.0))
     }
 
-    fn remembered(&self, instance: &InstanceId) -> MinimumGeneration {
-        // A chip that cannot say so now could not seal the state either, and that is an error.
-        self.1.remembered(instance).ok().flatten().unwrap_or(MinimumGeneration(0))
+    fn remembered(&self, instance: &InstanceId) -> Result<MinimumGeneration, JournalError> {
+        Ok(self.1.remembered(instance)?.unwrap_or(MinimumGeneration(0)))
     }
 }
 

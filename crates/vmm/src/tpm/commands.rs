@@ -5,8 +5,7 @@
 //! can: the socket is made for its owner only.
 
 use std::{
-    fs,
-    io::{self, Read, Write},
+    fs, io,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
     sync::Arc,
@@ -15,6 +14,7 @@ use std::{
 };
 
 use tracing::debug;
+use vtpm_credential::tpm::stream;
 
 use super::{Backend, execute};
 use crate::{
@@ -24,8 +24,6 @@ use crate::{
 
 /// Longest command; more than any TPM takes.
 const MAX_COMMAND: usize = 8192;
-/// Bytes of a command's header: tag, size, code.
-const HEADER: usize = 10;
 /// How long a command may take to come whole.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,27 +51,16 @@ pub fn serve(path: &Path, backend: Arc<dyn Backend>) -> Result<()> {
     Ok(())
 }
 
-fn converse(mut stream: UnixStream, backend: &dyn Backend) -> io::Result<()> {
+fn converse(stream: UnixStream, backend: &dyn Backend) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    loop {
-        let mut command = vec![0; HEADER];
-        stream.read_exact(&mut command)?;
-        let size = match command.get(2..6).and_then(|size| <[u8; 4]>::try_from(size).ok()) {
-            Some(size) => u32::from_be_bytes(size) as usize,
-            None => return Ok(()),
-        };
-        if !(HEADER..=MAX_COMMAND).contains(&size) {
-            return Err(io::Error::other("a command has an impossible size"));
-        }
-        command.resize(size, 0);
-        stream.read_exact(command.get_mut(HEADER..).unwrap_or_default())?;
-        stream.write_all(&execute(backend, 0, command))?;
-    }
+    stream::serve(stream, MAX_COMMAND, |command| execute(backend, 0, command))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
     use crate::tpm::InProcess;
 

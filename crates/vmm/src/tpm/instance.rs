@@ -50,13 +50,11 @@ impl InProcess {
     /// A new TPM with its sealed state in `state`; a key is made in `key` if there is none.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Instance`], [`Error::Host`] without randomness.
+    /// [`Error::Store`], also without randomness; [`Error::Instance`].
     pub fn create(state: &Path, key: &Path) -> Result<Self> {
         let source = if key.exists() { open_key(key)? } else { make_key(key)? };
-        let mut id = [0; 16];
-        getrandom(&mut id)?;
-        let place = Place::at(state);
-        let instance = Instance::create(&place, &source, InstanceId(id), Profile::default())?;
+        let (place, id) = (Place::at(state), InstanceId::random()?);
+        let instance = Instance::create(&place, &source, id, Profile::default())?;
         Ok(Self::new(instance.start()?))
     }
 
@@ -89,16 +87,10 @@ impl InProcess {
         let (place, source) = (Place::at(state), anchor.key_source());
         let instance = match Store::inspect(&place) {
             Ok(summary) => {
-                let mut expect = Expect::instance(summary.instance);
-                if let Some(remembered) = anchor.remembered(&summary.instance)? {
-                    expect = expect.at_least(remembered);
-                }
-                Instance::open(&place, &source, &expect)?
+                Instance::open(&place, &source, &anchor.expect_file(&summary.instance)?)?
             }
             Err(vtpm_store::Error::NotFound { .. }) => {
-                let mut id = [0; 16];
-                getrandom(&mut id)?;
-                Instance::create(&place, &source, InstanceId(id), Profile::default())?
+                Instance::create(&place, &source, InstanceId::random()?, Profile::default())?
             }
             Err(cause) => return Err(cause.into()),
         };
@@ -110,8 +102,7 @@ impl InProcess {
     /// Has the host's TPM remember how new the file is.
     fn remember(&self) -> Result<()> {
         let Some((anchor, place)) = &self.anchored else { return Ok(()) };
-        let summary = Store::inspect(place)?;
-        Ok(anchor.remember(&[(summary.instance, summary.generation)])?)
+        Ok(anchor.remember_file(place)?)
     }
 }
 
@@ -181,12 +172,4 @@ fn open_key(path: &Path) -> Result<KeyFile> {
 
 fn make_key(path: &Path) -> Result<KeyFile> {
     KeyFile::generate(path).map_err(|cause| Error::Tpm(format!("{cause}; {}", cause.hint())))
-}
-
-/// Random bytes of the host.
-fn getrandom(out: &mut [u8]) -> Result<()> {
-    use std::{fs::File, io::Read};
-    let path = "/dev/urandom";
-    let mut source = File::open(path).map_err(Error::file("open", path))?;
-    source.read_exact(out).map_err(Error::file("read", path))
 }

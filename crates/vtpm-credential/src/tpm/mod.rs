@@ -9,6 +9,7 @@ mod kdf;
 mod pcr;
 mod public;
 mod signature;
+pub mod stream;
 pub mod template;
 mod wire;
 

@@ -38,10 +38,12 @@ const EK: Attributes = Attributes::FIXED_TPM
 
 /// All of them, for tests.
 #[cfg(test)]
-pub(crate) const ALL: [fn() -> Vec<u8>; 7] = [
+pub(crate) const ALL: [fn() -> Vec<u8>; 9] = [
     ek_rsa_2048,
     ek_p256,
     ek_p384,
+    storage_root_rsa_2048,
+    storage_root_p256,
     || storage(&[7; 32]),
     || signing(true),
     || signing(false),
@@ -51,13 +53,7 @@ pub(crate) const ALL: [fn() -> Vec<u8>; 7] = [
 /// The EK of template L-1: RSA-2048.
 #[must_use]
 pub fn ek_rsa_2048() -> Vec<u8> {
-    let mut out = head(ALG_RSA, ALG_SHA256, EK, &policy(POLICY_A));
-    cipher(&mut out, 128);
-    out.put_u16(ALG_NULL);
-    out.put_u16(2048);
-    out.put_u32(0);
-    out.put_sized(&[0; 256]);
-    out
+    rsa_2048(EK, &policy(POLICY_A))
 }
 
 /// The EK of template L-2: P-256.
@@ -76,6 +72,21 @@ pub fn ek_p384() -> Vec<u8> {
     let mut out = head(ALG_ECC, ALG_SHA384, attributes, &policy(POLICY_B));
     cipher(&mut out, 256);
     ecc(&mut out, None, P384, [&[], &[]]);
+    out
+}
+
+/// The storage root key of RSA-2048 (TCG TPM v2.0 Provisioning Guidance, section 7.5.1).
+#[must_use]
+pub fn storage_root_rsa_2048() -> Vec<u8> {
+    rsa_2048(STORAGE, &[])
+}
+
+/// The storage root key of P-256 (TCG TPM v2.0 Provisioning Guidance, section 7.5.1).
+#[must_use]
+pub fn storage_root_p256() -> Vec<u8> {
+    let mut out = head(ALG_ECC, ALG_SHA256, STORAGE, &[]);
+    cipher(&mut out, 128);
+    ecc(&mut out, None, P256, [&[0; 32], &[0; 32]]);
     out
 }
 
@@ -142,6 +153,16 @@ fn cipher(out: &mut Vec<u8>, bits: u16) {
     out.put_u16(ALG_CFB);
 }
 
+fn rsa_2048(attributes: Attributes, policy: &[u8]) -> Vec<u8> {
+    let mut out = head(ALG_RSA, ALG_SHA256, attributes, policy);
+    cipher(&mut out, 128);
+    out.put_u16(ALG_NULL);
+    out.put_u16(2048);
+    out.put_u32(0);
+    out.put_sized(&[0; 256]);
+    out
+}
+
 fn ecc(out: &mut Vec<u8>, ecdsa: Option<u16>, curve: u16, [x, y]: [&[u8]; 2]) {
     match ecdsa {
         Some(hash) => {
@@ -181,5 +202,7 @@ mod tests {
         assert_eq!(attributes(ek_rsa_2048()), 0x0003_00b2);
         assert_eq!(attributes(ek_p256()), 0x0003_00b2);
         assert_eq!(attributes(ek_p384()), 0x0003_00f2);
+        assert_eq!(attributes(storage_root_rsa_2048()), 0x0003_0472);
+        assert_eq!(attributes(storage_root_p256()), 0x0003_0472);
     }
 }

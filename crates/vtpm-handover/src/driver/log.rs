@@ -4,8 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, AuditRecord};
+use crate::ending::Ending;
+use crate::judge::Side;
 
 /// A file that lines are appended to, each durably.
 #[derive(Debug)]
@@ -18,6 +21,28 @@ impl FileLog {
     /// As the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(Self)
+    }
+}
+
+impl FileLog {
+    /// The log of a host, in the directory of its identity: `handovers.jsonl`.
+    ///
+    /// # Errors
+    /// As the system says, with the file's name.
+    pub fn of_host(directory: &Path) -> io::Result<Self> {
+        let path = directory.join("handovers.jsonl");
+        Self::open(&path).map_err(|cause| {
+            io::Error::new(cause.kind(), format!("cannot write to {}: {cause}", path.display()))
+        })
+    }
+
+    /// Records how a handover ended just now.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn record(&mut self, ending: &Ending, side: Side) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.append(&AuditRecord::of(ending, side, now.as_secs()).to_line())
     }
 }
 

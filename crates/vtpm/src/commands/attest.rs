@@ -1,6 +1,5 @@
 //! `vtpm attest`
 
-use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -10,6 +9,7 @@ use vtpm_anchor::Anchor;
 use vtpm_credential::evidence::{Evidence, Guest, Host, Signed};
 use vtpm_credential::tpm::PcrSelection;
 use vtpm_credential::tpm::client::{Client, Transport};
+use vtpm_credential::tpm::stream::Stream;
 use vtpm_host::Instance;
 use vtpm_store::{InstanceId, Store};
 
@@ -67,7 +67,7 @@ impl Attest {
                     .with_context(|| format!("no vTPM answers at {}", path.display()))?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 let generation = Store::inspect(&host.place(&self.id))?.generation;
-                (generation, self.ask(Client::new(BySocket(stream)), &anchor, event_log)?)
+                (generation, self.ask(Client::new(Stream(stream)), &anchor, event_log)?)
             }
             None => self.ask_stopped(host, &anchor, event_log)?,
         };
@@ -127,26 +127,5 @@ impl Attest {
             },
             pcrs: quote.values,
         })
-    }
-}
-
-/// A vTPM behind a socket: the data channel of the swtpm protocol.
-struct BySocket(UnixStream);
-
-impl Transport for BySocket {
-    fn transact(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
-        const RESPONSE_MAX: usize = 64 * 1024;
-        self.0.write_all(command)?;
-        let mut header = [0; 10];
-        self.0.read_exact(&mut header)?;
-        let [_, _, a, b, c, d, ..] = header;
-        let size = u32::from_be_bytes([a, b, c, d]) as usize;
-        let rest = size.checked_sub(header.len()).filter(|rest| *rest <= RESPONSE_MAX);
-        let rest = rest.ok_or_else(|| io::Error::other("the answer has an impossible size"))?;
-        let mut response = header.to_vec();
-        let mut body = vec![0; rest];
-        self.0.read_exact(&mut body)?;
-        response.append(&mut body);
-        Ok(response)
     }
 }

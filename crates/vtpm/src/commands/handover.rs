@@ -3,20 +3,18 @@
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use vtpm_anchor::{Anchor, SystemEntropy, TrustJudge};
-use vtpm_handover::audit::{AuditLog, AuditRecord};
-use vtpm_handover::driver::{Accepted, FileLog, Options, Receiver, Sender, resume};
-use vtpm_handover::policy::TrustPolicy;
+use vtpm_anchor::{Anchor, TrustJudge};
+use vtpm_handover::driver::{Accepted, FileLog, Options, OsEntropy, Receiver, Sender, resume};
 use vtpm_handover::{
     Departure, DestinationHost, DestinationJournal, Ending, HostId, JournalError, Local, Offer,
     Outcome, RequestId, STATE_MAX, Side, SourceHost, SourceJournal, Standing, TransferId, Word,
 };
 use vtpm_host::{Arriving, Found, Homes, Instance, Leaving};
-use vtpm_store::{InstanceId, MinimumGeneration, Place, STATE_LIMIT, Store};
+use vtpm_store::{InstanceId, MinimumGeneration, Place, STATE_LIMIT};
 
 use crate::files;
 use crate::host::{HostOptions, parse_instance, private_directory};
@@ -161,9 +159,9 @@ impl Moving<'_> {
         let handle = instance.start()?;
         let inner = Leaving::new(handle.clone(), Box::new(self.anchor.key_source()));
         let (anchor, place) = (self.anchor.clone(), self.place.clone());
-        let mut journal = Remembered { inner, anchor, place, id };
+        let mut journal = Remembered { inner, anchor, place };
         let (mut judge, options) = judge(peer.policy.as_path(), peer.peer)?;
-        let (mut chip, mut entropy) = (self.anchor.clone(), SystemEntropy);
+        let (mut chip, mut entropy) = (self.anchor.clone(), OsEntropy);
         let local = Local { chip: &mut chip, judge: &mut judge, entropy: &mut entropy };
         let mut host = SourceHost { local, journal: &mut journal };
         let state_limit = u32::try_from(STATE_LIMIT).unwrap_or(STATE_MAX);
@@ -243,7 +241,7 @@ fn receive(
     let homes = Instances { host: host.clone(), anchor: anchor.clone() };
     let inner = Arriving::new(Box::new(homes), Box::new(anchor.key_source()));
     let mut journal = Remembering { inner, host: host.clone(), anchor: anchor.clone() };
-    let (mut chip, mut entropy) = (anchor.clone(), SystemEntropy);
+    let (mut chip, mut entropy) = (anchor.clone(), OsEntropy);
     let local = Local { chip: &mut chip, judge, entropy: &mut entropy };
     let mut at = DestinationHost { local, journal: &mut journal };
     Ok(match Receiver::accept(stream, options, &mut at) {
@@ -291,9 +289,9 @@ pub(crate) fn settle(
     if matches!(opened, Found::Active(_)) && transfer.is_none() {
         return Ok(None);
     }
-    let word = Word::by(vtpm_handover::InstanceId(id.0), &standing(&opened), transfer)?;
+    let word = Word::by(vtpm_handover::InstanceId(id.0), &opened.standing(), transfer)?;
     let (mut judge, options) = judge(&peer.policy, peer.peer)?;
-    let (mut chip, mut entropy) = (anchor.clone(), SystemEntropy);
+    let (mut chip, mut entropy) = (anchor.clone(), OsEntropy);
     let mut local = Local { chip: &mut chip, judge: &mut judge, entropy: &mut entropy };
     Ok(Some(resume(peer.connect()?, word, options, &mut local)))
 }
@@ -303,17 +301,17 @@ impl Status {
         let anchor = host.anchor()?;
         let id = self.id;
         let found = found(host, &anchor, &host.place(&id), &id)?;
-        match (&found, standing(&found)) {
-            (_, Standing::Active { epoch }) => println!("active at epoch {epoch}"),
-            (_, Standing::Outgoing { transfer, epoch, .. }) => println!(
+        match found.standing() {
+            Standing::Active { epoch } => println!("active at epoch {epoch}"),
+            Standing::Outgoing { transfer, epoch, .. } => println!(
                 "leaving at epoch {epoch} by transfer {transfer}, interrupted; call it back with \
                  `vtpm handover resume {id}`"
             ),
-            (_, Standing::Prepared { transfer, epoch, .. }) => println!(
+            Standing::Prepared { transfer, epoch, .. } => println!(
                 "received from epoch {epoch} by transfer {transfer}, not released; run `vtpm \
                  handover resume {id} --transfer {transfer}` on its source"
             ),
-            (_, Standing::Tombstone { transfer, epoch, .. }) => println!(
+            Standing::Tombstone { transfer, epoch, .. } => println!(
                 "gone at epoch {epoch} by transfer {transfer}; if it is not active there, run \
                  `vtpm handover resume {id}` here"
             ),
@@ -332,29 +330,6 @@ pub(crate) fn found(
 ) -> Result<Found> {
     let expect = host.expect(anchor, id, None)?;
     Ok(Found::open(place, &anchor.key_source(), &expect)?)
-}
-
-/// What an open file says, in the protocol's words.
-pub(crate) fn standing(found: &Found) -> Standing {
-    let secret = |note: &[u8]| vtpm_handover::Secret::new(note.to_vec());
-    let by = |transfer: vtpm_store::TransferId| TransferId(transfer.0);
-    let (role, note) = match found {
-        Found::Active(instance) => return Standing::Active { epoch: instance.epoch() },
-        Found::Outgoing(found) => (found.role(), found.note()),
-        Found::Prepared(found) => (found.role(), found.note()),
-        Found::Tombstone(found) => (found.role(), found.note()),
-    };
-    let (epoch, note) = (role.epoch(), secret(note));
-    match (role.transfer(), found) {
-        (Some(transfer), Found::Outgoing(_)) => {
-            Standing::Outgoing { transfer: by(transfer), epoch, note }
-        }
-        (Some(transfer), Found::Prepared(_)) => {
-            Standing::Prepared { transfer: by(transfer), epoch, note }
-        }
-        (Some(transfer), _) => Standing::Tombstone { transfer: by(transfer), epoch, note },
-        (None, _) => Standing::Active { epoch },
-    }
 }
 
 impl Peer {
@@ -383,11 +358,10 @@ fn set_up(stream: &TcpStream, patience: Duration) -> Result<()> {
 
 /// The judge by a policy file, and what the file says of the protocol.
 fn judge(policy: &Path, peer: Option<HostId>) -> Result<(TrustJudge, Options)> {
-    let text = files::read_text(policy)?;
     let beside = policy.parent().unwrap_or(Path::new(""));
-    let policy = TrustPolicy::parse(&text, |file| std::fs::read(beside.join(file)))?;
-    let options = Options { minimum_version: policy.minimum_protocol, peer };
-    Ok((TrustJudge::new(policy)?, options))
+    let judge = TrustJudge::parse(&files::read_text(policy)?, beside)?;
+    let options = Options { minimum_version: judge.minimum_protocol(), peer };
+    Ok((judge, options))
 }
 
 /// Records an ending, says it, and makes it this command's.
@@ -398,21 +372,15 @@ pub(crate) fn finish(host: &HostOptions, side: Side, ending: Box<Ending>) -> Res
 
 /// Appends an ending to the host's log of handovers, and says it.
 pub(crate) fn record(host: &HostOptions, side: Side, ending: &Ending) -> Result<()> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let line = AuditRecord::of(ending, side, now.as_secs()).to_line();
-    let path = host.dir.join("handovers.jsonl");
-    let logged = FileLog::open(&path).and_then(|mut log| log.append(&line));
+    let logged = FileLog::of_host(&host.dir).and_then(|mut log| log.record(ending, side));
     let instance = ending.instance.map_or_else(|| "a vTPM".into(), |id| id.to_string());
     println!("{instance}: {ending}");
-    logged.with_context(|| format!("cannot write to {}", path.display()))
+    logged.context("the host's log of handovers cannot be written")
 }
 
 /// Tells the TPM the newest generation: an older file is not taken from now on.
-fn remember(anchor: &Anchor, place: &Place, id: InstanceId) {
-    let told = Store::inspect(place)
-        .map_err(anyhow::Error::from)
-        .and_then(|summary| Ok(anchor.remember(&[(id, summary.generation)])?));
-    if let Err(error) = told {
+fn remember(anchor: &Anchor, place: &Place) {
+    if let Err(error) = anchor.remember_file(place) {
         // The journal holds; only an older copy of its file would not be refused.
         tracing::warn!("the host's TPM could not be told the newest generation: {error:#}");
     }
@@ -423,7 +391,6 @@ struct Remembered {
     inner: Leaving,
     anchor: Anchor,
     place: Place,
-    id: InstanceId,
 }
 
 impl SourceJournal for Remembered {
@@ -450,7 +417,7 @@ impl SourceJournal for Remembered {
 
     fn entomb(&mut self, note: &[u8]) -> Result<(), JournalError> {
         self.inner.entomb(note)?;
-        remember(&self.anchor, &self.place, self.id);
+        remember(&self.anchor, &self.place);
         Ok(())
     }
 }
@@ -477,8 +444,7 @@ impl DestinationJournal for Remembering {
 
     fn activate(&mut self, instance: &vtpm_handover::InstanceId) -> Result<(), JournalError> {
         self.inner.activate(instance)?;
-        let id = InstanceId(instance.0);
-        remember(&self.anchor, &self.host.place(&id), id);
+        remember(&self.anchor, &self.host.place(&InstanceId(instance.0)));
         Ok(())
     }
 
@@ -498,14 +464,7 @@ impl Homes for Instances {
         Some(self.host.place(instance))
     }
 
-    fn remembered(&self, instance: &InstanceId) -> MinimumGeneration {
-        match self.anchor.remembered(instance) {
-            Ok(remembered) => remembered.unwrap_or(MinimumGeneration(0)),
-            Err(error) => {
-                tracing::warn!("the host's TPM does not say what it remembers: {error}");
-                // Nothing is older than this; the file is then refused, not taken unseen.
-                MinimumGeneration(u64::MAX)
-            }
-        }
+    fn remembered(&self, instance: &InstanceId) -> Result<MinimumGeneration, JournalError> {
+        Ok(self.anchor.remembered(instance)?.unwrap_or(MinimumGeneration(0)))
     }
 }

@@ -2,15 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use vtpm_credential::tpm::client::Client;
-use vtpm_engine::Profile;
 use vtpm_handover::driver::Books;
 use vtpm_handover::{Outcome, RequestId, Side};
-use vtpm_host::{Found, Instance, Whose};
-use vtpm_store::{InstanceId, MinimumGeneration, Place};
+use vtpm_host::{Found, Whose};
+use vtpm_store::{InstanceId, Place};
 
 use crate::commands::handover::{Moving, Peer, finish, found, record, settle};
-use crate::guest::{self, ByHandle};
+use crate::guest;
 use crate::host::{HostOptions, parse_instance, private_directory};
 
 /// Making vTPMs for other hosts.
@@ -63,25 +61,10 @@ impl Stock {
         private_directory(&host.dir.join("stock"))?;
         let mut made = Vec::new();
         for _ in 0..self.count {
-            let mut id = [0; 16];
-            getrandom::fill(&mut id)?;
-            let id = InstanceId(id);
-            let whose = Whose { id, remembered: MinimumGeneration(0) };
+            let whose = InstanceId::random()?.into();
+            let Whose { id, .. } = whose;
             let place = in_stock(host, &id);
-            let profile = Profile::default();
-            let handle = Instance::create(&place, &anchor.key_source(), whose, profile)?.start()?;
-            if !self.without_certificates {
-                handle.init()?;
-                let mut tpm = Client::new(ByHandle(handle.clone()));
-                tpm.startup()?;
-                let endorsed = guest::endorse(&mut tpm, &anchor);
-                let ended = tpm.shutdown();
-                endorsed?;
-                ended?;
-            }
-            handle.power_off()?;
-            made.push((id, handle.generation()));
-            handle.shutdown();
+            made.push((id, guest::make(&place, &anchor, whose, !self.without_certificates)?));
             println!("{id}");
         }
         anchor.remember(&made)?;

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use vtpm_anchor::Keeper;
 use vtpm_credential::tpm::client::Client;
+use vtpm_credential::tpm::stream;
 use vtpm_host::{Handle, Instance, Observer};
 use vtpm_store::InstanceId;
 
@@ -141,23 +142,8 @@ fn listen(port: u16) -> Result<TcpListener> {
 }
 
 /// Commands of one caller, from locality 0, until it goes or sends what is none.
-fn serve_commands(mut caller: impl Read + Write, handle: &Handle) {
-    let mut header = [0; 10];
-    while caller.read_exact(&mut header).is_ok() {
-        let [_, _, a, b, c, d, ..] = header;
-        let size = u32::from_be_bytes([a, b, c, d]) as usize;
-        let Some(rest) = size.checked_sub(header.len()).filter(|_| size <= COMMAND_MAX) else {
-            return;
-        };
-        let mut body = vec![0; rest];
-        if caller.read_exact(&mut body).is_err() {
-            return;
-        }
-        let response = handle.execute(0, [&header, body.as_slice()].concat());
-        if caller.write_all(&response).is_err() {
-            return;
-        }
-    }
+fn serve_commands(caller: impl Read + Write, handle: &Handle) {
+    let _ = stream::serve(caller, COMMAND_MAX, |command| handle.execute(0, command));
 }
 
 /// The one request that TSS software makes: locality 0, which it has.

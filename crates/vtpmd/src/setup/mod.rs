@@ -3,20 +3,20 @@
 mod client;
 mod config;
 pub(crate) mod options;
-mod template;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tracing::{info, warn};
+use vtpm_credential::tpm::template;
 use vtpm_engine::Profile;
 use vtpm_engine::crypto::hash::HashAlg;
 use vtpm_host::Instance;
-use vtpm_store::{Expect, Place, Store};
+use vtpm_store::{Expect, InstanceId, Place, Store};
 
 use crate::daemon;
 use crate::protect::Protection;
-use crate::tpm::{Source, new_id, running_path};
+use crate::tpm::{Source, running_path};
 use client::Client;
 use options::Setup;
 
@@ -92,7 +92,7 @@ fn make(setup: &Setup, file: &Path, source: &Source, profile: Profile) -> Result
         }
         None => profile,
     };
-    let id = setup.instance()?.map_or_else(new_id, Ok)?;
+    let id = setup.instance()?.map_or_else(InstanceId::random, Ok)?;
     let place = Place::at(file);
     let instance = Instance::create(&place, source.as_ref(), id, profile)?;
     info!("made {id} in {}", file.display());
@@ -120,8 +120,11 @@ fn furnish(setup: &Setup, instance: Instance) -> Result<()> {
         warn!("no certificates are made: this release has no authority that could sign them");
     }
     if setup.create_spk {
-        let storage =
-            if setup.ecc { template::storage_p256() } else { template::storage_rsa_2048() };
+        let storage = if setup.ecc {
+            template::storage_root_p256()
+        } else {
+            template::storage_root_rsa_2048()
+        };
         client.keep_storage_key(&storage, STORAGE_KEY).context("no storage key can be made")?;
         info!("storage key at {STORAGE_KEY:#x}");
     }
@@ -149,10 +152,10 @@ mod tests {
         let client = Client::start(instance.start().unwrap()).unwrap();
         client.keep_endorsement_key(&template::ek_rsa_2048(), EK_RSA).unwrap();
         client.keep_endorsement_key(&template::ek_p384(), EK_P384).unwrap();
-        client.keep_storage_key(&template::storage_rsa_2048(), STORAGE_KEY).unwrap();
-        client.keep_storage_key(&template::storage_p256(), STORAGE_KEY + 1).unwrap();
+        client.keep_storage_key(&template::storage_root_rsa_2048(), STORAGE_KEY).unwrap();
+        client.keep_storage_key(&template::storage_root_p256(), STORAGE_KEY + 1).unwrap();
         let again =
-            client.keep_storage_key(&template::storage_rsa_2048(), STORAGE_KEY).unwrap_err();
+            client.keep_storage_key(&template::storage_root_rsa_2048(), STORAGE_KEY).unwrap_err();
         assert!(again.to_string().contains("EvictControl"), "{again}");
         client.end().unwrap();
     }
